@@ -1,0 +1,6 @@
+"""Diffusion: what the denoiser learns, and how faces are drawn with it."""
+
+from facet.torchvision_ops import declare_missing
+
+# diffusers probes for torchvision, whose registry build can't load beside a CPU torch.
+declare_missing()

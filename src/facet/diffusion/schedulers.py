@@ -1,0 +1,53 @@
+"""diffusers' samplers by name, set up for the objective that the denoiser was trained with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+from diffusers import (
+    DDIMScheduler,
+    DPMSolverMultistepScheduler,
+    FlowMatchEulerDiscreteScheduler,
+    FlowMatchHeunDiscreteScheduler,
+    UniPCMultistepScheduler,
+)
+
+from facet.diffusion.objective import TRAIN_TIMESTEPS, ObjectiveParams
+from facet.errors import ParamsError, did_you_mean
+
+SamplerName = Literal["dpm++", "unipc", "euler", "heun", "ddim"]
+
+_FLOW: dict[str, Callable[[], Any]] = {
+    "dpm++": lambda: DPMSolverMultistepScheduler(
+        TRAIN_TIMESTEPS, prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=1.0
+    ),
+    "unipc": lambda: UniPCMultistepScheduler(
+        TRAIN_TIMESTEPS, prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=1.0
+    ),
+    "euler": lambda: FlowMatchEulerDiscreteScheduler(TRAIN_TIMESTEPS),
+    "heun": lambda: FlowMatchHeunDiscreteScheduler(TRAIN_TIMESTEPS),
+}
+
+_VARIANCE_PRESERVING: dict[str, Callable[..., Any]] = {
+    "dpm++": lambda **given: DPMSolverMultistepScheduler(TRAIN_TIMESTEPS, timestep_spacing="trailing", **given),
+    "unipc": lambda **given: UniPCMultistepScheduler(TRAIN_TIMESTEPS, timestep_spacing="trailing", **given),
+    "ddim": lambda **given: DDIMScheduler(
+        TRAIN_TIMESTEPS, timestep_spacing="trailing", clip_sample=False, set_alpha_to_one=True, **given
+    ),
+}
+
+
+def build_scheduler(name: str, params: ObjectiveParams) -> Any:
+    """The diffusers scheduler ``name``. Raises ParamsError where it doesn't fit the objective."""
+    flow = params.prediction == "flow"
+    known = _FLOW if flow else _VARIANCE_PRESERVING
+    if name not in known:
+        raise ParamsError(
+            f"sampler {name!r} does not fit prediction {params.prediction!r}:{did_you_mean(name, known)} "
+            f"it takes {', '.join(known)}."
+        )
+    if flow:
+        return known[name]()
+    prediction = "v_prediction" if params.prediction == "v" else "epsilon"
+    return known[name](beta_schedule=params.beta_schedule, prediction_type=prediction)

@@ -1,0 +1,52 @@
+"""Every error facet raises on purpose.
+
+::
+
+    FacetError                 exit code 1: something the user can act on
+    ├── ParamsError            params.yaml or a command-line value is wrong
+    ├── DataError              raw data is missing, broken, or not what it claims to be
+    ├── ArtifactError          a file that a step made is missing, of another schema, or damaged
+    ├── TrainingError          a training alarm stopped the run
+    └── RegistryError          the model registry or tracking server refused, or was refused
+
+Each message is one sentence that says what was given, what was expected, and what to do next.
+The command line prints the message alone; ``--debug`` adds the traceback.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class FacetError(Exception):
+    """Base of all errors that carry a sentence for the user."""
+
+
+class ParamsError(FacetError):
+    """A parameter is unknown, missing, of the wrong type, or out of range."""
+
+
+class DataError(FacetError):
+    """Raw data is missing, broken, or not in the layout that was announced."""
+
+
+class ArtifactError(FacetError):
+    """A step's artifact is missing, damaged, or written by another schema version."""
+
+
+class TrainingError(FacetError):
+    """A training alarm found that going on would waste the hardware."""
+
+
+class RegistryError(FacetError):
+    """The model registry could not be reached, or a registration was refused."""
+
+
+def did_you_mean(given: str, valid: Iterable[str], most: int = 3) -> str:
+    """A hint naming the valid names closest to ``given``; the empty string where none is close."""
+    folded = {name.casefold(): name for name in valid}
+    close = difflib.get_close_matches(given.casefold(), folded, n=most, cutoff=0.5)
+    if not close:
+        return ""
+    return " did you mean " + " or ".join(folded[name] for name in close) + "?"

@@ -1,0 +1,110 @@
+"""Feature spaces that fidelity is measured in, as torch-fidelity feature extractors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from facet.artifacts import digest_file, digest_folder
+from facet.data.pixels import to_pixels
+from facet.errors import ArtifactError, ParamsError
+from facet.models.judge import Judge
+from facet.progress import bar
+from facet.torchvision_ops import declare_missing
+
+declare_missing()
+
+from torch_fidelity.feature_extractor_base import FeatureExtractorBase  # noqa: E402 - needs the operators above
+from torch_fidelity.registry import register_feature_extractor  # noqa: E402
+from torch_fidelity.utils import create_feature_extractor  # noqa: E402
+
+JUDGE_EXTRACTOR = "facet-judge"
+INCEPTION_EXTRACTOR = "inception-v3-compat"
+
+
+class JudgeFeatures(FeatureExtractorBase):
+    """The judge's penultimate layer: uint8 [n, 3, h, w] -> float32 [n, d]. Offline, and trained on the data at hand."""
+
+    def __init__(self, name: str, features_list: list[str], feature_extractor_weights_path: str, **_: object):
+        super().__init__(name, features_list)
+        self.judge = load_judge(Path(feature_extractor_weights_path))
+
+    @staticmethod
+    def get_provided_features_list() -> tuple[str, ...]:
+        return ("penultimate",)
+
+    @staticmethod
+    def get_default_feature_layer_for_metric(metric: str) -> str:
+        return "penultimate"
+
+    @staticmethod
+    def can_be_compiled() -> bool:
+        return True
+
+    @staticmethod
+    def get_dummy_input_for_compile() -> torch.Tensor:
+        return torch.zeros(1, 3, 64, 64, dtype=torch.uint8)
+
+    def forward(self, pictures: torch.Tensor) -> tuple[torch.Tensor]:
+        return (self.judge.features(to_pixels(pictures.permute(0, 2, 3, 1))),)
+
+
+register_feature_extractor(JUDGE_EXTRACTOR, JudgeFeatures)
+
+
+def load_judge(folder: Path) -> Judge:
+    """The judge in ``folder``, frozen. Raises ArtifactError where there is none."""
+    if not (folder / "config.json").exists():
+        raise ArtifactError(f"{folder} holds no judge: run `dvc repro train_judge`.")
+    return Judge.from_pretrained(folder, use_safetensors=True, local_files_only=True).eval().requires_grad_(False)
+
+
+def judge_extractor(folder: Path) -> FeatureExtractorBase:
+    """The judge in ``folder`` as torch-fidelity sees it."""
+    return _create(JUDGE_EXTRACTOR, "penultimate", folder)
+
+
+def inception_extractor(weights: Path, sha256: str) -> FeatureExtractorBase:
+    """torch-fidelity's Inception-v3 from a weights file whose SHA-256 must be ``sha256``.
+
+    torch-fidelity unpickles the file without restriction. So the hash is checked first, and then that the file loads
+    with ``weights_only=True``: a file that passes holds tensors and nothing that could run.
+    """
+    if not weights.is_file():
+        raise ParamsError(f"Inception weights {weights} do not exist: give torch-fidelity's weights file, or null.")
+    seen = digest_file(weights)
+    if seen != sha256:
+        raise ParamsError(f"Inception weights {weights} have sha256 {seen}, expected {sha256}: fetch the right file.")
+    try:
+        torch.load(weights, weights_only=True, map_location="cpu")
+    except Exception as error:
+        raise ParamsError(
+            f"Inception weights {weights} hold more than tensors ({type(error).__name__}): refused."
+        ) from None
+    return _create(INCEPTION_EXTRACTOR, "2048", weights)
+
+
+def _create(name: str, layer: str, weights: Path) -> FeatureExtractorBase:
+    return create_feature_extractor(
+        name, [layer], cuda=torch.cuda.is_available(), feature_extractor_weights_path=str(weights), verbose=False
+    )
+
+
+def digest_extractor(folder: Path) -> str:
+    """Which judge: a score in another judge's features is another score."""
+    return digest_folder(folder)[:16]
+
+
+@torch.no_grad()
+def extract(extractor: FeatureExtractorBase, faces: np.ndarray, what: str, batch_size: int = 128) -> np.ndarray:
+    """uint8 [n, h, w, 3] -> float64 [n, d], fp32 inside."""
+    device = next(extractor.parameters()).device
+    parts = []
+    with bar(len(faces), what, "face") as progress:
+        for start in range(0, len(faces), batch_size):
+            batch = torch.from_numpy(np.array(faces[start : start + batch_size])).permute(0, 3, 1, 2).to(device)
+            parts.append(extractor(batch)[0].double().cpu().numpy())
+            progress.update(len(batch))
+    return np.concatenate(parts)

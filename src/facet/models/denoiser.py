@@ -1,0 +1,100 @@
+"""The conditional denoiser: diffusers' UNet2DConditionModel with the attribute encoder in front."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated
+
+import torch
+from diffusers import UNet2DConditionModel
+from torch import nn
+
+from facet.artifacts import DENOISER_SCHEMA, read_json, write_json
+from facet.models.autoencoder import save_model
+from facet.models.conditioning import AttributeEncoder
+from facet.params import Between, Positive
+
+
+@dataclasses.dataclass(frozen=True)
+class DenoiserParams:
+    """Architecture of the denoiser."""
+
+    # Width of each level, finest first; each level after the first halves the latent's resolution.
+    channels: tuple[Positive, ...]
+    # Whether the level cross-attends to the condition. At the finest level this costs half the steps and buys nothing
+    # on 8x8 latents (docs/experiments.md).
+    attention: tuple[bool, ...]
+    # Residual blocks a level (the way up has one more).
+    layers_per_block: Annotated[int, Between(1, 4)]
+    # Width of a condition token.
+    token_dim: Positive
+    # Width of one attention head; divides every level's width.
+    head_dim: Positive
+    # Groups of the group normalisation; divides every width.
+    norm_groups: Positive
+
+    def __post_init__(self) -> None:
+        if len(self.channels) != len(self.attention) or not self.channels:
+            raise ValueError(
+                f"channels has {len(self.channels)} levels, attention {len(self.attention)}; give one each"
+            )
+        for name in ("norm_groups", "head_dim"):
+            odd = [c for c in self.channels if c % getattr(self, name)]
+            if odd:
+                raise ValueError(f"channels {odd} are no multiples of {name} ({getattr(self, name)})")
+
+
+class Denoiser(nn.Module):
+    """(noisy latents, timestep, states) -> prediction, as one module, so that one wrapper trains both parts."""
+
+    def __init__(self, unet: UNet2DConditionModel, condition_encoder: AttributeEncoder):
+        super().__init__()
+        self.unet = unet
+        self.condition_encoder = condition_encoder
+
+    def forward(self, latents: torch.Tensor, timestep: torch.Tensor, states: torch.Tensor) -> torch.Tensor:
+        """latents [n, c, h, w], timestep [n] in 0..1000, states [n, k] of -1, 0, 1 -> prediction [n, c, h, w]."""
+        tokens, pooled = self.condition_encoder(states)
+        return self.unet(latents, timestep, encoder_hidden_states=tokens, class_labels=pooled).sample
+
+
+def build_denoiser(params: DenoiserParams, latent_shape: tuple[int, int, int], names: tuple[str, ...]) -> Denoiser:
+    """A fresh denoiser for latents of shape (channels, height, width) and these attributes."""
+    channels, height, width = latent_shape
+    down = ["CrossAttnDownBlock2D" if attend else "DownBlock2D" for attend in params.attention]
+    up = ["CrossAttnUpBlock2D" if attend else "UpBlock2D" for attend in reversed(params.attention)]
+    unet = UNet2DConditionModel(
+        sample_size=(height, width),
+        in_channels=channels,
+        out_channels=channels,
+        down_block_types=tuple(down),
+        up_block_types=tuple(up),
+        block_out_channels=params.channels,
+        layers_per_block=params.layers_per_block,
+        norm_num_groups=params.norm_groups,
+        cross_attention_dim=params.token_dim,
+        # diffusers reads this as the number of heads (its issue 2011), whatever the name says.
+        attention_head_dim=tuple(c // params.head_dim for c in params.channels),
+        # Scale and shift by the time and condition embedding (FiLM; ADM's adaptive group norm) rather than add it.
+        resnet_time_scale_shift="scale_shift",
+        class_embed_type="projection",
+        projection_class_embeddings_input_dim=params.token_dim,
+        use_linear_projection=True,
+    )
+    return Denoiser(unet, AttributeEncoder(names, token_dim=params.token_dim, pooled_dim=params.token_dim))
+
+
+def save_denoiser(denoiser: Denoiser, about: dict, folder: Path) -> None:
+    """Write both networks and ``about`` (latent statistics, objective) below ``folder``."""
+    save_model(denoiser.unet, folder / "unet")
+    save_model(denoiser.condition_encoder, folder / "condition_encoder")
+    write_json(folder / "denoiser.json", {"schema": DENOISER_SCHEMA, **about})
+
+
+def load_denoiser(folder: Path) -> tuple[UNet2DConditionModel, AttributeEncoder, dict]:
+    """The UNet, the condition encoder and ``about``. Raises ArtifactError where the folder is not a denoiser."""
+    about = read_json(folder / "denoiser.json", DENOISER_SCHEMA)
+    options = {"use_safetensors": True, "local_files_only": True}
+    unet = UNet2DConditionModel.from_pretrained(folder / "unet", **options).eval()
+    return unet, AttributeEncoder.from_pretrained(folder / "condition_encoder", **options).eval(), about

@@ -1,0 +1,125 @@
+"""The model card: what the model is, may be used for, can't do and scores, as Markdown made from records.
+
+Every number comes from a metrics file and stands beside its protocol; every sentence that only a person can write
+comes from params.yaml.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from facet.artifacts import flatten
+
+
+@dataclasses.dataclass(frozen=True)
+class CardParams:
+    """What a person has to say about the model."""
+
+    # The data set's name and origin, in a sentence.
+    data: str
+    # Under which terms the data, and so whatever is learned from it, may be used.
+    data_licence: str
+    # Under which terms the weights are given on.
+    model_licence: str
+    # What the model is meant for.
+    intended_use: str
+    # What it must not be used for, and what it can't do; a line each.
+    limits: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            if not getattr(self, field.name):
+                raise ValueError(f"{field.name} is empty: say it, a model card without it helps nobody")
+
+
+@dataclasses.dataclass(frozen=True)
+class CardFacts:
+    """What the records say. ``faces`` is faces.json, ``evaluation`` metrics/evaluate.json (empty where never scored),
+    ``params`` the flat params by step, ``lineage`` what `facet.registry.lineage.collect` found."""
+
+    name: str
+    digest: str
+    attributes: tuple[str, ...]
+    faces: Mapping[str, Any]
+    evaluation: Mapping[str, Any]
+    params: Mapping[str, Mapping[str, str]]
+    lineage: Mapping[str, Any]
+
+
+def render_card(said: CardParams, facts: CardFacts) -> str:
+    """The card as Markdown."""
+    sections = [
+        _head(facts),
+        ("Intended use", said.intended_use),
+        ("Limits", _bullets(said.limits)),
+        ("Data", _data(said, facts.faces)),
+        ("Attributes", ", ".join(f"`{name}`" for name in facts.attributes) + "."),
+        ("Scores", _scores(facts.evaluation)),
+        ("Licence", said.model_licence),
+        ("How it was made", _params(facts.params)),
+        ("Lineage", _table(("what", "value"), flatten(facts.lineage).items())),
+    ]
+    return "\n\n".join(f"## {s[0]}\n\n{s[1]}" if isinstance(s, tuple) else s for s in sections) + "\n"
+
+
+def _head(facts: CardFacts) -> str:
+    size = facts.faces.get("size")
+    return (
+        f"# {facts.name}\n\n"
+        f"A conditional latent diffusion model that draws faces of {size}x{size} pixels with the attributes asked for. "
+        f"Weights are safetensors; loading the model runs no pickled code.\n\n"
+        f"Model digest: `{facts.digest}`\n\n"
+        "```python\n"
+        "import mlflow, pandas as pd\n"
+        f'model = mlflow.pyfunc.load_model("models:/{facts.name}/1")  # or an alias: models:/{facts.name}@staging\n'
+        f'asked = pd.DataFrame({{"{facts.attributes[0]}": [1, -1]}})  # 1 present, -1 absent, 0 or no column unknown\n'
+        'png = model.predict(asked, params={"seed": 0})["png"][0]\n'
+        "```"
+    )
+
+
+def _data(said: CardParams, faces: Mapping[str, Any]) -> str:
+    splits = ", ".join(f"{count} {name}" for name, count in faces.get("splits", {}).items())
+    return (
+        f"{said.data}\n\n{faces.get('count')} faces ({splits}), crop `{faces.get('crop')}`, resized to "
+        f"{faces.get('size')} px ({faces.get('resize')}).\n\nLicence of the data: {said.data_licence}"
+    )
+
+
+def _scores(evaluation: Mapping[str, Any]) -> str:
+    """A table for each group of scores, then the protocol without which they mean nothing."""
+    if not evaluation:
+        return "This model was never scored."
+    numbers = {k: v for k, v in evaluation.items() if k not in ("protocol", "schema")}
+    plain = {k: v for k, v in numbers.items() if not isinstance(v, Mapping)}
+    parts = [_table(("score", "value"), plain.items())] if plain else []
+    for group, values in numbers.items():
+        if isinstance(values, Mapping):
+            parts.append(f"### {group}\n\n" + _table(("score", "value"), flatten(values).items()))
+    protocol = flatten(evaluation.get("protocol", {}))
+    parts.append("### Protocol\n\n" + (_table(("what", "value"), protocol.items()) if protocol else "Not recorded."))
+    return "\n\n".join(parts)
+
+
+def _params(params: Mapping[str, Mapping[str, str]]) -> str:
+    return _table(("param", "value"), [(f"{step}.{k}", v) for step, flat in params.items() for k, v in flat.items()])
+
+
+def _bullets(lines: Sequence[str]) -> str:
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def _table(head: tuple[str, str], rows: Any) -> str:
+    lines = [f"| {head[0]} | {head[1]} |", "| --- | --- |"]
+    return "\n".join(lines + [f"| {_cell(key)} | {_cell(value)} |" for key, value in rows])
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, float):
+        text = f"{value:.6g}"
+    else:
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return " ".join(text.replace("|", "\\|").split())

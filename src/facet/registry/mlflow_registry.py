@@ -1,0 +1,242 @@
+"""Versions of the model in MLflow's registry, one for each digest.
+
+A version appears only when its bundle has been saved, has been loaded and drawn from with pickles forbidden, and lies
+whole in the artifact store; so a kill leaves at most an unlisted upload. MLflow can't refuse a second version of the
+same digest, so whoever finds to have made one takes it back: the lowest number stays, for all who look.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import facet
+from facet.errors import FacetError, RegistryError
+from facet.registry.card import CardParams
+from facet.registry.lineage import installed
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
+    from mlflow.models import ModelSignature
+
+DIGEST_TAG = "facet.digest"
+
+# What loading and drawing imports; the rest of facet's dependencies belongs to training.
+_REQUIRED = ("torch", "diffusers", "transformers", "accelerate", "safetensors", "numpy", "pillow", "pyyaml", "tqdm")
+_REQUIRED_BY_MLFLOW = ("mlflow", "pandas")
+
+
+@dataclasses.dataclass(frozen=True)
+class RegisterParams:
+    """Under which names the model is kept, and what its card says."""
+
+    # The registered model whose versions the chain makes.
+    name: str
+    # MLflow's experiment that the runs belong to.
+    experiment: str
+    card: CardParams
+
+    def __post_init__(self) -> None:
+        for field in ("name", "experiment"):
+            value = getattr(self, field)
+            if not value.strip() or set(value) & set("/:'\"`"):
+                raise ValueError(f"{field} is {value!r}, expected a name without / : and quotes")
+
+
+@dataclasses.dataclass(frozen=True)
+class Bundle:
+    """What becomes a version: a saved pipeline, its digest, and the files that travel with it by name."""
+
+    pipeline: Path
+    digest: str
+    attributes: tuple[str, ...]
+    steps: int
+    guidance: float
+    files: Mapping[str, Path]
+
+
+def register(
+    client: MlflowClient, experiment: str, run: str, name: str, bundle: Bundle, tags: Mapping[str, str]
+) -> tuple[int, bool]:
+    """The version of model ``name`` that holds ``bundle``, and whether this call made it.
+
+    A version found keeps its weights and gets ``tags``, which tell of its latest evaluation. ``experiment`` and
+    ``run`` are MLflow's ids. Raises RegistryError where the bundle can't be loaded and drawn from.
+    """
+    found = versions_of(client, name, bundle.digest)
+    made = None
+    if not found:
+        made = _create(client, experiment, run, name, bundle, tags)
+        # Somebody who registered the same digest meanwhile sees the same list and takes the same decision.
+        found = versions_of(client, name, bundle.digest)
+    keep, *surplus = found
+    for version in surplus:
+        if not version.aliases:
+            _take_back(client, version)
+    for key, value in tags.items():
+        if keep.tags.get(key) != value:
+            client.set_model_version_tag(name, keep.version, key, value)
+    return int(keep.version), made is not None and made.version == keep.version
+
+
+def versions_of(client: MlflowClient, name: str, digest: str) -> list[ModelVersion]:
+    """Versions of model ``name`` with this digest, lowest number first."""
+    found = client.search_model_versions(f"name = '{name}' and tags.`{DIGEST_TAG}` = '{digest}'")
+    return sorted(found, key=lambda version: int(version.version))
+
+
+def _create(
+    client: MlflowClient, experiment: str, run: str, name: str, bundle: Bundle, tags: Mapping[str, str]
+) -> ModelVersion:
+    from mlflow.exceptions import MlflowException
+
+    with tempfile.TemporaryDirectory(prefix="facet-register-") as scratch:
+        folder = Path(scratch) / "model"
+        save_bundle(bundle, folder)
+        prove_bundle(folder, bundle)
+        model = _upload(client, experiment, run, name, bundle, folder)
+    with contextlib.suppress(MlflowException):  # it is there already; where it isn't, the next call says so
+        client.create_registered_model(name)
+    version = client.create_model_version(
+        name, source=f"models:/{model}", run_id=run, tags={**tags, DIGEST_TAG: bundle.digest}, model_id=model
+    )
+    linked = json.dumps([{"name": name, "version": int(version.version)}])
+    client.set_logged_model_tags(model, {"mlflow.modelVersions": linked})
+    return version
+
+
+def _take_back(client: MlflowClient, version: ModelVersion) -> None:
+    from mlflow.exceptions import MlflowException
+
+    # Its maker, or another registration, may have been faster with either. MLflow's SQL store keeps no model id with
+    # the version, only the source: models:/m-…
+    with contextlib.suppress(MlflowException):
+        client.delete_model_version(version.name, version.version)
+    with contextlib.suppress(MlflowException):
+        client.delete_logged_model(version.source.removeprefix("models:/"))
+
+
+# --- the bundle -------------------------------------------------------------------------------------------------------
+
+
+def save_bundle(bundle: Bundle, folder: Path) -> None:
+    """Write ``bundle`` to ``folder`` as an MLflow model made from code; no server is asked."""
+    import mlflow
+
+    from facet.registry import model as code
+
+    mlflow.pyfunc.save_model(
+        path=str(folder),
+        python_model=code.__file__,
+        code_paths=[str(Path(facet.__file__).parent)],
+        artifacts={"pipeline": str(bundle.pipeline), **{key: str(path) for key, path in bundle.files.items()}},
+        signature=signature(bundle),
+        input_example=(_example(bundle), {"seed": 0}),
+        pip_requirements=requirements(),
+        metadata={DIGEST_TAG: bundle.digest},
+    )
+    for cache in folder.rglob("__pycache__"):
+        for file in cache.iterdir():
+            file.unlink()
+        cache.rmdir()
+
+
+def signature(bundle: Bundle) -> ModelSignature:
+    """One optional column an attribute and the drawing params in; one PNG column out.
+
+    The columns are of any type and `facet.registry.model` checks the values: a "long" column refuses JSON rows that
+    name different attributes (and cuts 0.5 to 0), a "double" one refuses a pandas column of whole numbers.
+    """
+    from mlflow.models import ModelSignature
+    from mlflow.types.schema import AnyType, ColSpec, ParamSchema, ParamSpec, Schema
+
+    from facet.registry.model import OUTPUT
+
+    return ModelSignature(
+        inputs=Schema([ColSpec(AnyType(), name, required=False) for name in bundle.attributes]),
+        outputs=Schema([ColSpec("binary", OUTPUT)]),
+        params=ParamSchema(
+            [
+                ParamSpec("seed", "long", 0),
+                ParamSpec("steps", "long", int(bundle.steps)),
+                ParamSpec("guidance", "double", float(bundle.guidance)),
+            ]
+        ),
+    )
+
+
+def _example(bundle: Bundle) -> Any:
+    import pandas as pd
+
+    return pd.DataFrame({name: [1] for name in bundle.attributes[:1]})
+
+
+def requirements() -> list[str]:
+    """What loading needs, pinned to what is installed; local build marks such as ``+cpu`` are on no index."""
+    versions = {name: installed(name) for name in (*_REQUIRED, *_REQUIRED_BY_MLFLOW)}
+    return [f"{name}=={version.partition('+')[0]}" for name, version in versions.items() if version]
+
+
+def prove_bundle(folder: Path, bundle: Bundle) -> None:
+    """Load the saved model with pickles forbidden and draw one face. Raises RegistryError where it can't."""
+    import mlflow
+
+    from facet.registry.model import OUTPUT
+
+    try:
+        with _pickles_forbidden():
+            drawn = mlflow.pyfunc.load_model(str(folder)).predict(_example(bundle), params={"steps": 1})
+        whole = len(drawn) == 1 and drawn[OUTPUT][0].startswith(b"\x89PNG")
+    except FacetError:
+        raise
+    except Exception as error:
+        first = (str(error).strip().splitlines() or [""])[0]
+        raise RegistryError(
+            f"the saved model can't be loaded and drawn from ({type(error).__name__}: {first[:200].rstrip('.')}); "
+            "nothing was registered: run `dvc repro` to make its parts again."
+        ) from error
+    if not whole:
+        raise RegistryError("the saved model drew no picture; nothing was registered: run `dvc repro` again.")
+
+
+@contextlib.contextmanager
+def _pickles_forbidden() -> Iterator[None]:
+    name = "MLFLOW_ALLOW_PICKLE_DESERIALIZATION"
+    before = os.environ.get(name)
+    os.environ[name] = "false"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
+
+
+def _upload(client: MlflowClient, experiment: str, run: str, name: str, bundle: Bundle, folder: Path) -> str:
+    """The saved model as a LoggedModel of the run; its id."""
+    from mlflow.entities import LoggedModelOutput
+    from mlflow.models import Model
+
+    logged = client.create_logged_model(
+        experiment, name=name, source_run_id=run, tags={DIGEST_TAG: bundle.digest}, model_type="faces"
+    )
+    try:
+        about = Model.load(str(folder))
+        about.run_id, about.model_id, about.artifact_path = run, logged.model_id, logged.artifact_location
+        about.save(str(folder / "MLmodel"))
+        client.log_model_artifacts(logged.model_id, str(folder))
+        client.finalize_logged_model(logged.model_id, "READY")
+        client.log_outputs(run, [LoggedModelOutput(logged.model_id, step=0)])
+    except BaseException:
+        with contextlib.suppress(Exception):  # the first error is the one to tell
+            client.delete_logged_model(logged.model_id)
+        raise
+    return logged.model_id

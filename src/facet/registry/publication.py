@@ -1,0 +1,155 @@
+"""From the chain's artifacts to a version in the registry: digest, card, lineage, mirrored runs, version, record."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from facet.artifacts import (
+    FACES,
+    FACES_SCHEMA,
+    METRICS,
+    REGISTRATION_SCHEMA,
+    REPORTS,
+    digest_folder,
+    digest_json,
+    flatten,
+    read_json,
+    write_json,
+)
+from facet.diffusion.pipeline import FacePipeline
+from facet.registry import lineage, mlflow_registry
+from facet.registry.card import CardFacts, render_card
+from facet.registry.mlflow_registry import Bundle, RegisterParams
+from facet.tracking.mlflow_mirror import (
+    connect,
+    experiment_id,
+    mirror,
+    mlflow_errors_named,
+    place,
+    read_records,
+    tag_run,
+    tracking_uri,
+)
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+    from facet.tracking.mlflow_mirror import StageRecord
+
+# The step whose metrics stand for the whole chain, and the step that is running: it has nothing to mirror yet.
+_HEADLINE, _SELF = "evaluate", "register"
+EVALUATION = METRICS / f"{_HEADLINE}.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class Publication:
+    """What a registration came to. ``record`` alone is the same in every clone; the rest is this registry's."""
+
+    record: dict[str, Any]
+    version: int
+    created: bool
+    run: str
+    uri: str
+
+
+def publish(pipeline: FacePipeline, params: RegisterParams) -> Publication:
+    """Register ``pipeline`` with everything the current folder knows about it. Doing it again changes nothing.
+
+    Raises ArtifactError where a step has not run, RegistryError where MLflow can't be reached or refuses.
+    """
+    uri = tracking_uri()
+    client = connect(uri)
+    evaluation, faces = read_json(EVALUATION), read_json(FACES / "faces.json", FACES_SCHEMA)
+    records, origin = read_records(leave_out=(_SELF,)), lineage.collect()
+    with tempfile.TemporaryDirectory(prefix="facet-publish-") as scratch:
+        folder = Path(scratch) / "pipeline"
+        save_pipeline(pipeline, folder)
+        digest = digest_folder(folder)
+        facts = CardFacts(
+            name=params.name,
+            digest=digest,
+            attributes=pipeline.attribute_names,
+            faces=faces,
+            evaluation=evaluation,
+            params={record.name: record.params for record in records},
+            lineage=origin,
+        )
+        files = _write_papers(Path(scratch), render_card(params.card, facts), origin)
+        bundle = Bundle(
+            pipeline=folder,
+            digest=digest,
+            attributes=pipeline.attribute_names,
+            steps=pipeline.config.sampling["steps"],
+            guidance=pipeline.config.sampling["guidance_scale"],
+            files={"evaluation": EVALUATION, **files},
+        )
+        record = _record(params, digest, evaluation, faces)
+        with mlflow_errors_named(uri):
+            experiment = experiment_id(client, params.experiment)
+            run = mirror(client, experiment, _chain_key(digest, records), records, headline=_HEADLINE)
+            tags = _tags(record, origin, params)
+            _log_papers(client, run, files, tags)
+            version, created = mlflow_registry.register(
+                client, experiment, run, params.name, bundle, {**tags, "facet.run": run}
+            )
+    return Publication(record, version, created, run, place(uri))
+
+
+def save_pipeline(pipeline: FacePipeline, folder: Path) -> None:
+    """``save_pretrained`` without the paths it was loaded from, which would give one model many digests."""
+    pipeline.save_pretrained(folder, safe_serialization=True)
+    for path in folder.rglob("*.json"):
+        write_json(path, {key: value for key, value in read_json(path).items() if key != "_name_or_path"})
+
+
+def _chain_key(digest: str, records: list[StageRecord]) -> str:
+    """Names the chain's run: other params, scores or weights make another."""
+    return digest_json({"model": digest, "records": [dataclasses.asdict(record) for record in records]})
+
+
+def _write_papers(folder: Path, card: str, origin: Mapping[str, Any]) -> dict[str, Path]:
+    papers = {"card": folder / "card.md", "lineage": folder / "lineage.json"}
+    papers["card"].write_text(card, encoding="utf-8")
+    write_json(papers["lineage"], origin)
+    return papers
+
+
+def _log_papers(client: MlflowClient, run: str, papers: Mapping[str, Path], tags: Mapping[str, str]) -> None:
+    tag_run(client, run, tags)
+    for path in papers.values():
+        client.log_artifact(run, str(path))
+    for path in sorted([*REPORTS.glob("*.html"), *REPORTS.glob("*.png")]):
+        client.log_artifact(run, str(path), "reports")
+    for path in sorted(METRICS.glob("*.json")):
+        client.log_artifact(run, str(path), "metrics")
+
+
+def _record(
+    params: RegisterParams, digest: str, evaluation: Mapping[str, Any], faces: Mapping[str, Any]
+) -> dict[str, Any]:
+    """artifacts/registration.json: what was registered. Where and when it was is MLflow's to tell."""
+    protocol = evaluation.get("protocol", {})
+    return {
+        "schema": REGISTRATION_SCHEMA,
+        "name": params.name,
+        "digest": digest,
+        "evaluation_digest": digest_json(evaluation),
+        "protocol": protocol,
+        "protocol_digest": digest_json(protocol),
+        "faces_digest": digest_json(faces),
+        "data_licence": params.card.data_licence,
+        "model_licence": params.card.model_licence,
+    }
+
+
+def _tags(record: Mapping[str, Any], origin: Mapping[str, Any], params: RegisterParams) -> dict[str, str]:
+    """What can be searched for in MLflow: digests, lineage and licences, flat. Long values stand in lineage.json."""
+    shared = ("digest", "evaluation_digest", "protocol_digest", "faces_digest", "data_licence", "model_licence")
+    origin = {key: value for key, value in flatten(origin).items() if key != "git.changed" and value is not None}
+    return {f"facet.{key}": str(record[key])[:5000] for key in shared} | {
+        f"facet.{key}": str(value).lower() if isinstance(value, bool) else str(value) for key, value in origin.items()
+    }

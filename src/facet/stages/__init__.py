@@ -1,0 +1,29 @@
+"""One file a step. A stage reads its section of params.yaml, calls the library, writes an artifact; no more.
+
+The step in dvc.yaml, the file here and the section in params.yaml carry one name.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+
+from facet.errors import FacetError
+
+
+def run(main: Callable[[], None]) -> None:
+    """Run a stage's ``main``: an expected error becomes one sentence and exit code 1.
+
+    ``--debug`` or FACET_DEBUG=1 shows the traceback as well.
+    """
+    try:
+        main()
+    except FacetError as error:
+        if "--debug" in sys.argv or os.environ.get("FACET_DEBUG") == "1":
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print("interrupted: run the same command again to go on from the last checkpoint.", file=sys.stderr)
+        sys.exit(130)

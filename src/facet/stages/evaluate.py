@@ -1,0 +1,49 @@
+"""artifacts/samples, reference, judge, decoder, faces -> metrics/evaluate.json, plots, reports/report.html."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from facet.artifacts import (
+    DECODER,
+    FACES,
+    JUDGE,
+    METRICS,
+    RECONSTRUCTION_GRID,
+    REFERENCE,
+    REPORT,
+    SAMPLE_GRID,
+    SAMPLES,
+    write_json,
+)
+from facet.data.datasets import load_faces
+from facet.evaluation.grids import grid, pairs, save_picture
+from facet.evaluation.record import EvaluateParams, evaluate, write_adherence
+from facet.evaluation.reference import load_reference
+from facet.evaluation.report import write_report
+from facet.evaluation.samples import load_samples
+from facet.models.autoencoder import load_autoencoder
+from facet.params import read_section, read_seed
+from facet.precision import be_deterministic, default_device
+from facet.stages import run
+
+SECTION = EvaluateParams
+
+
+def main() -> None:
+    params = read_section("evaluate", SECTION)
+    be_deterministic()
+    samples, faces = load_samples(SAMPLES), load_faces(FACES)
+    vae = load_autoencoder(DECODER).to(default_device())
+    done = evaluate(params, samples, faces, load_reference(REFERENCE), JUDGE, vae, read_seed())
+    write_json(METRICS / "evaluate.json", done.record)
+    write_adherence(METRICS / "adherence.csv", done.record)
+    save_picture(grid(samples.faces[:80], columns=10, zoom=2), SAMPLE_GRID)
+    some = np.linspace(0, len(done.originals) - 1, 30).astype(int)
+    side_by_side = pairs(done.originals[some], done.reconstructions[some], columns=10)
+    save_picture(grid(side_by_side, columns=10, zoom=2), RECONSTRUCTION_GRID)
+    write_report(REPORT, METRICS, samples, done)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,29 @@
+"""artifacts/unet, decoder, faces -> artifacts/pipeline, artifacts/samples: the assembled model, and N faces drawn by it."""
+
+from __future__ import annotations
+
+from facet.artifacts import DECODER, FACES, METRICS, PIPELINE, SAMPLES, UNET, whole_folder, write_json
+from facet.data.datasets import load_faces
+from facet.diffusion.pipeline import assemble, load_pipeline, save_pipeline
+from facet.evaluation.samples import SampleParams, conditions, digest_pipeline, write_samples
+from facet.params import read_section, read_seed
+from facet.precision import be_deterministic, default_device
+from facet.stages import run
+
+SECTION = SampleParams
+
+
+def main() -> None:
+    params = read_section("sample", SECTION)
+    be_deterministic()
+    with whole_folder(PIPELINE) as folder:
+        save_pipeline(assemble(UNET, DECODER, params.sampling), folder)
+    # Draw with what was saved, as every later user will.
+    pipeline = load_pipeline(PIPELINE).to(default_device())
+    digest = digest_pipeline(PIPELINE)
+    write_samples(pipeline, digest, conditions(load_faces(FACES), params.count, read_seed()), SAMPLES)
+    write_json(METRICS / "sample.json", {"samples": params.count, "model": digest})
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,75 @@
+"""One training run of one step: device, checkpoints, progress bar, event log and curve around ``loop.train``."""
+
+from __future__ import annotations
+
+import csv
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+
+from facet.artifacts import CURVES, digest_code, whole_file
+from facet.precision import be_deterministic, default_device
+from facet.progress import bar
+from facet.training.checkpoint import CheckpointStore
+from facet.training.loop import Batch, LoopParams, Task, rows_of_step, train
+
+
+class Session:
+    """What a training step needs around the loop. Works unchanged in each process of ``accelerate launch``."""
+
+    def __init__(self, stage: str, seed: int):
+        be_deterministic()
+        self.stage, self.seed = stage, seed
+        self.accelerator = Accelerator(cpu=default_device().type == "cpu")
+        self.device: torch.device = self.accelerator.device
+
+    @property
+    def curve(self) -> Path:
+        """Where this step's curve is written."""
+        return CURVES / f"{self.stage}.csv"
+
+    def probe(self, task: Task, params: LoopParams) -> Batch:
+        """A fixed batch beyond the last step, for questions asked of the trained model."""
+        count = min(params.batch_size, task.rows)
+        rows = rows_of_step(0, count, task.rows, self.seed)
+        return Batch(rows, params.steps, self.seed, count, slice(0, count))
+
+    @property
+    def writes(self) -> bool:
+        """Whether this is the process that writes artifacts."""
+        return self.accelerator.is_main_process
+
+    def train(self, task: Task, params: LoopParams, key: dict[str, Any]) -> dict[str, float]:
+        """Train ``task``, write ``metrics/curves/<stage>.csv``, and return the last report's values.
+
+        ``key`` holds what the result depends on beyond the loop's params, the seed and the code.
+        """
+        whole_key = {
+            "key": key,
+            "loop": repr(params),
+            "seed": self.seed,
+            "code": digest_code(),
+            "torch": torch.__version__,
+        }
+        checkpoints = CheckpointStore(self.stage, whole_key)
+        rows = []
+        with warnings.catch_warnings(), bar(params.steps if self.writes else 0, self.stage, "step") as progress:
+            for report in train(task, params, seed=self.seed, accelerator=self.accelerator, checkpoints=checkpoints):
+                rows.append({"step": report.step} | report.values)
+                progress.update(report.step - progress.n)
+                loss = sum(v for k, v in report.values.items() if k.endswith("loss"))
+                progress.set_postfix(loss=f"{loss:.4f}")
+        if self.writes:
+            write_curve(self.curve, rows)
+        return rows[-1]
+
+
+def write_curve(path: Path, rows: list[dict[str, float]]) -> None:
+    """A curve as CSV: one row a report, first column ``step``; six significant digits."""
+    with whole_file(path) as scratch, scratch.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, fieldnames=list(rows[-1]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({name: f"{value:.6g}" for name, value in row.items()} for row in rows)
