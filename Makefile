@@ -97,7 +97,7 @@ $(BIN)/uv: requirements-bootstrap.lock
 $(STAMP): $(LOCK) $(BIN)/uv pyproject.toml
 	@rm -f $(VENV)/.installed-from-*
 	@echo "Installing $(LOCK) into $(VENV)$(if $(filter 1,$(GPU)), with CUDA: several GB)"
-	@uv pip sync $$([ -t 2 ] || echo --quiet) --python $(BIN)/python --require-hashes --no-build-isolation $(WHEELS) $(LOCK)
+	@uv pip sync --compile-bytecode $$([ -t 2 ] || echo --quiet) --python $(BIN)/python --require-hashes --no-build-isolation $(WHEELS) $(LOCK)
 	@uv pip install --python $(BIN)/python --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 

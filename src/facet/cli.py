@@ -73,7 +73,7 @@ def generate(
 @app.command("draw-faces")
 def draw_faces(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write, in CelebA's layout.")],
-    n: Annotated[int, typer.Option("--n", help="How many faces.")] = 5000,
+    n: Annotated[int, typer.Option("--n", help="How many faces.")] = 4000,
     seed: Annotated[int, typer.Option(min=0)] = 0,
     as_json: AsJson = False,
 ) -> None:

@@ -32,6 +32,8 @@ def be_deterministic() -> None:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     torch.use_deterministic_algorithms(True)
+    # A debugging aid that the line above switches on: it overwrites every fresh tensor before it is used.
+    torch.utils.deterministic.fill_uninitialized_memory = False
 
 
 def default_device() -> torch.device:

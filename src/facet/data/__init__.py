@@ -1,0 +1,1 @@
+"""Data: raw layouts, faces, manifest, shards, expectations, drawn faces."""

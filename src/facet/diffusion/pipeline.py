@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
@@ -13,7 +14,7 @@ from diffusers import AutoencoderKL, DiffusionPipeline, UNet2DConditionModel
 from diffusers.utils import BaseOutput
 from PIL import Image
 
-from facet.artifacts import read_json
+from facet.artifacts import read_json, write_json
 from facet.data.attributes import UNKNOWN, parse_request
 from facet.data.pixels import to_uint8
 from facet.diffusion.objective import ObjectiveParams
@@ -26,9 +27,10 @@ from facet.params import Between, Positive
 from facet.precision import Precision, autocast
 from facet.seeding import torch_stream
 
-# CPU kernels choose their blocking by the number of rows; from eight rows on, a row's result no longer depends on how
-# many others there are (tests/diffusion/test_pipeline.py holds this), so batches are padded to a multiple of eight.
-_ROWS = 8
+# CPU kernels choose their blocking by the number of rows and of threads, and with it the last bits of each row. So on a
+# CPU the network always sees 16 rows, the last of them repeated where fewer are asked for
+# (tests/diffusion/test_pipeline.py holds that a row's place among them doesn't matter).
+_ROWS = 16
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +47,7 @@ class SamplingParams:
     guidance_interval: tuple[Annotated[float, Between(0, 1)], ...]
     # auto | fp32 | bf16
     precision: Precision
-    # Pictures drawn at a time; has no influence on the pixels.
+    # Pictures drawn at a time on a GPU; a CPU draws 16 at a time, so that it has no influence on the pixels.
     batch_size: Positive
 
     def __post_init__(self) -> None:
@@ -118,8 +120,9 @@ class FacePipeline(DiffusionPipeline):
         states = self._states(attributes, len(seeds))
         faces = []
         with self.progress_bar(total=len(seeds)) as progress:
-            for start in range(0, len(seeds), sampling.batch_size):
-                chunk = slice(start, start + sampling.batch_size)
+            rows = sampling.batch_size if self._execution_device.type == "cuda" else _ROWS
+            for start in range(0, len(seeds), rows):
+                chunk = slice(start, start + rows)
                 faces.append(self._draw(states[chunk], seeds[chunk], sampling))
                 progress.update(len(faces[-1]))
         pixels = np.concatenate(faces)
@@ -130,8 +133,10 @@ class FacePipeline(DiffusionPipeline):
         values["guidance_interval"] = tuple(values["guidance_interval"])
         if values["steps"] < 1 or values["steps"] > 1000:
             raise ParamsError(f"steps is {values['steps']}, expected 1 to 1000.")
-        if values["guidance_scale"] < 0:
+        if not 0 <= values["guidance_scale"] < math.inf:
             raise ParamsError(f"guidance scale is {values['guidance_scale']}, expected at least 0 (1 is no guidance).")
+        if values["batch_size"] < 1:
+            raise ParamsError(f"batch_size is {values['batch_size']}, expected at least 1.")
         try:
             return SamplingParams(**values)
         except ValueError as error:
@@ -146,6 +151,8 @@ class FacePipeline(DiffusionPipeline):
         expected = (count, len(self.attribute_names))
         if tuple(states.shape) != expected:
             raise ParamsError(f"attributes have shape {tuple(states.shape)}, expected {expected}: a row a picture.")
+        if not bool(((states == -1) | (states == 0) | (states == 1)).all()):
+            raise ParamsError("attributes hold other values than -1, 0 or 1: say absent, unknown or present.")
         return states
 
     def _draw(self, states: torch.Tensor, seeds: list[int], sampling: SamplingParams) -> np.ndarray:
@@ -239,6 +246,8 @@ def load_pipeline(folder: Path) -> FacePipeline:
 def save_pipeline(pipeline: FacePipeline, folder: Path) -> None:
     """``save_pretrained`` with configs that hold no place a part was loaded from."""
     pipeline.save_pretrained(folder, safe_serialization=True)
+    index = read_json(folder / "model_index.json")
+    write_json(folder / "model_index.json", {key: value for key, value in index.items() if key != "_name_or_path"})
     for name in ("vae", "unet", "condition_encoder"):
         save_model(getattr(pipeline, name), folder / name)
 

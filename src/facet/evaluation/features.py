@@ -6,19 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch_fidelity.feature_extractor_base import FeatureExtractorBase
+from torch_fidelity.registry import register_feature_extractor
+from torch_fidelity.utils import create_feature_extractor
 
 from facet.artifacts import digest_file, digest_folder
 from facet.data.pixels import to_pixels
 from facet.errors import ArtifactError, ParamsError
 from facet.models.judge import Judge
 from facet.progress import bar
-from facet.torchvision_ops import declare_missing
-
-declare_missing()
-
-from torch_fidelity.feature_extractor_base import FeatureExtractorBase  # noqa: E402 - needs the operators above
-from torch_fidelity.registry import register_feature_extractor  # noqa: E402
-from torch_fidelity.utils import create_feature_extractor  # noqa: E402
 
 JUDGE_EXTRACTOR = "facet-judge"
 INCEPTION_EXTRACTOR = "inception-v3-compat"

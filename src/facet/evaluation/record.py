@@ -45,6 +45,8 @@ class Evaluation:
     """The record, and the pictures that were computed on the way."""
 
     record: dict[str, Any]
+    # The judge's verdicts on the samples, int8 [n, k] of -1, 1.
+    seen: np.ndarray
     originals: np.ndarray
     reconstructions: np.ndarray
 
@@ -64,14 +66,15 @@ def evaluate(
     held_out = faces.rows("valid", "test")
     originals = np.array(faces.pixels[held_out])
     reconstructions = reconstruct(vae, originals)
+    _, seen = judge_faces(extractor.judge, samples.faces)
     scores = {
         "fidelity": {"judge": _fidelity(extractor, samples.faces, reference, seed)},
-        "adherence": _adherence(extractor.judge, samples, faces, held_out),
+        "adherence": _adherence(extractor.judge, samples, seen, faces, held_out),
         "autoencoder": _autoencoder(extractor, originals, reconstructions, reference),
     }
     if params.inception:
         scores["fidelity"]["inception"] = _inception(params.inception, samples, faces, reference, seed)
-    return Evaluation({**scores, "protocol": _protocol(samples, reference)}, originals, reconstructions)
+    return Evaluation({**scores, "protocol": _protocol(samples, reference)}, seen, originals, reconstructions)
 
 
 def _check_fit(samples: SampleSet, faces: FaceSet, reference: Reference, judge: Path) -> None:
@@ -92,10 +95,13 @@ def _fidelity(extractor: Any, drawn: np.ndarray, reference: Reference, seed: int
     distance = frechet_of(reference.gaussian, features)
     kid_mean, kid_std = kid(reference.features, features, seed)
     floor = reference.about["floor"]
+    # The distance falls as N grows, so the floor is compared with as many samples as it has faces.
+    alike = frechet_of(reference.gaussian, features[: floor["faces"]])
     return {
         "frechet": round(distance, 4),
         "frechet_floor": floor["frechet"],
-        "frechet_over_floor": round(distance / floor["frechet"], 4),
+        "frechet_at_floor_n": round(alike, 4),
+        "frechet_over_floor": round(alike / floor["frechet"], 4),
         "kid_mean": round(kid_mean, 6),
         "kid_std": round(kid_std, 6),
         "kid_floor": floor["kid_mean"],
@@ -116,8 +122,9 @@ def _inception(params: InceptionParams, samples: SampleSet, faces: FaceSet, refe
     }
 
 
-def _adherence(judge: Any, samples: SampleSet, faces: FaceSet, held_out: np.ndarray) -> dict[str, Any]:
-    _, seen = judge_faces(judge, samples.faces)
+def _adherence(
+    judge: Any, samples: SampleSet, seen: np.ndarray, faces: FaceSet, held_out: np.ndarray
+) -> dict[str, Any]:
     asked = agreement(samples.states, seen, faces.names, faces.learnable())
     ceiling = judge_accuracy(judge, faces, held_out)
     return {

@@ -137,9 +137,12 @@ def save_model(model: torch.nn.Module, folder: Path) -> None:
     diffusers also records where a model was loaded from, which makes equal models differ on disk, and the keys of base
     classes, which it then warns of on loading.
     """
-    known = inspect.signature(type(model).__init__).parameters
-    model._internal_dict = FrozenDict({k: v for k, v in model.config.items() if k in known})
-    model.save_pretrained(folder, safe_serialization=True)
+    whole, known = model.config, inspect.signature(type(model).__init__).parameters
+    model._internal_dict = FrozenDict({k: v for k, v in whole.items() if k in known})
+    try:
+        model.save_pretrained(folder, safe_serialization=True)
+    finally:
+        model._internal_dict = whole
 
 
 def fetch_pretrained(name: str) -> AutoencoderKL:

@@ -1,0 +1,1 @@
+"""Registry: what is registered, under which digest, with which card and lineage."""

@@ -7,16 +7,27 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Callable
 
 from facet.errors import FacetError
+
+_NO_TELEMETRY = {
+    "DO_NOT_TRACK": "1",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "GX_ANALYTICS_ENABLED": "false",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+}
 
 
 def run(main: Callable[[], None]) -> None:
     """Run a stage's ``main``: an expected error becomes one sentence and exit code 1.
 
-    ``--debug`` or FACET_DEBUG=1 shows the traceback as well.
+    ``--debug`` or FACET_DEBUG=1 shows the traceback as well. Telemetry of the libraries is off unless asked for.
     """
+    for name, value in _NO_TELEMETRY.items():
+        os.environ.setdefault(name, value)
+    warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
     try:
         main()
     except FacetError as error:

@@ -42,7 +42,7 @@ def main() -> None:
     some = np.linspace(0, len(done.originals) - 1, 30).astype(int)
     side_by_side = pairs(done.originals[some], done.reconstructions[some], columns=10)
     save_picture(grid(side_by_side, columns=10, zoom=2), RECONSTRUCTION_GRID)
-    write_report(REPORT, METRICS, samples, done)
+    write_report(REPORT, METRICS, faces, samples, done.seen, done)
 
 
 if __name__ == "__main__":

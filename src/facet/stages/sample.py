@@ -1,4 +1,4 @@
-"""artifacts/unet, decoder, faces -> artifacts/pipeline, artifacts/samples: the assembled model, and N faces drawn by it."""
+"""artifacts/unet, decoder, faces -> artifacts/pipeline, artifacts/samples: the assembled model, and N faces."""
 
 from __future__ import annotations
 

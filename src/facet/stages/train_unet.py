@@ -14,6 +14,7 @@ from facet.models.denoiser import DenoiserParams, build_denoiser, save_denoiser
 from facet.params import read_section, read_seed
 from facet.seeding import derive
 from facet.stages import run
+from facet.training.alarms import condition_matters, warn
 from facet.training.loop import LoopParams
 from facet.training.session import Session
 from facet.training.unet import DenoiserTask, DropoutParams
@@ -51,6 +52,7 @@ def main() -> None:
     )
     last = session.train(task, params.loop, {"params": repr(params), "faces": faces.about, "latents": latents.about})
     share = task.condition_share(denoiser, session.probe(task, params.loop))
+    warned = warn([condition_matters(share)])
     if session.writes:
         about = {
             "latents_mean": latents.mean,
@@ -60,9 +62,8 @@ def main() -> None:
         with whole_folder(UNET) as folder:
             save_denoiser(denoiser.cpu().eval(), about, folder)
         count = sum(p.numel() for p in denoiser.parameters())
-        write_json(
-            METRICS / "train_unet.json", {"parameters": count, "condition_share": round(share, 4), "final": last}
-        )
+        metrics = {"parameters": count, "condition_share": round(share, 4), "warnings": warned, "final": last}
+        write_json(METRICS / "train_unet.json", metrics)
 
 
 if __name__ == "__main__":

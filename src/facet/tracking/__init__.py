@@ -1,0 +1,1 @@
+"""Tracking: a log in files, and an idempotent copy of it in MLflow."""

@@ -1,0 +1,6 @@
+"""Training: one loop, one objective a model, checkpoints, alarms."""
+
+from facet.torchvision_ops import declare_missing
+
+# diffusers probes for torchvision, whose registry build can't load beside a CPU torch.
+declare_missing()

@@ -24,8 +24,8 @@ def loss_is_finite(value: float, step: int) -> None:
     """Stop on NaN or infinity; the last checkpoint is from before it."""
     if not math.isfinite(value):
         raise TrainingError(
-            f"the loss became {value} at step {step}: the last good checkpoint is kept; lower learning_rate or clip_norm, "
-            "or set precision to fp32."
+            f"the loss became {value} at step {step}: the last good checkpoint is kept; lower learning_rate or "
+            "clip_norm, or set precision to fp32."
         )
 
 
@@ -33,8 +33,8 @@ def loss_beats_trivial(loss: float, trivial: float, step: int) -> None:
     """Stop a model that predicts no better than the mean of its target: it is learning nothing."""
     if loss >= 0.98 * trivial:
         raise TrainingError(
-            f"after {step} steps the loss is {loss:.4f}, a constant guess scores {trivial:.4f}: the model learns nothing; "
-            "check the inputs' scale, raise learning_rate, or look for a layer that is not connected."
+            f"after {step} steps the loss is {loss:.4f}, a constant guess scores {trivial:.4f}: the model learns "
+            "nothing; check the inputs' scale, raise learning_rate, or look for a layer that is not connected."
         )
 
 
@@ -71,8 +71,8 @@ class GradientWatch:
         if self._silent:
             names = ", ".join(list(self._silent)[:3])
             raise TrainingError(
-                f"{len(self._silent)} parameters had no gradient in {step} steps ({names}): they are not connected to the "
-                "loss; connect them, or freeze them with requires_grad_(False)."
+                f"{len(self._silent)} parameters had no gradient in {step} steps ({names}): they are not connected "
+                "to the loss; connect them, or freeze them with requires_grad_(False)."
             )
 
 
@@ -95,7 +95,7 @@ def condition_matters(share: float, least: float = 0.01) -> str | None:
 
 
 def warn(messages: Iterable[str | None]) -> list[str]:
-    """Show each message as a TrainingWarning and return those that were given."""
+    """Show each message as a TrainingWarning and return those that are not None."""
     shown = [message for message in messages if message]
     for message in shown:
         warnings.warn(message, TrainingWarning, stacklevel=2)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-import warnings
+import os
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from accelerate import Accelerator
 from facet.artifacts import CURVES, digest_code, whole_file
 from facet.precision import be_deterministic, default_device
 from facet.progress import bar
+from facet.tracking.runlog import RunLog
 from facet.training.checkpoint import CheckpointStore
 from facet.training.loop import Batch, LoopParams, Task, rows_of_step, train
 
@@ -25,6 +26,9 @@ class Session:
         self.stage, self.seed = stage, seed
         self.accelerator = Accelerator(cpu=default_device().type == "cpu")
         self.device: torch.device = self.accelerator.device
+        # Processes of one machine share its cores.
+        local = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+        torch.set_num_threads(max(1, torch.get_num_threads() // local))
 
     @property
     def curve(self) -> Path:
@@ -56,12 +60,15 @@ class Session:
         }
         checkpoints = CheckpointStore(self.stage, whole_key)
         rows = []
-        with warnings.catch_warnings(), bar(params.steps if self.writes else 0, self.stage, "step") as progress:
+        log = RunLog(self.stage)
+        with bar(params.steps, self.stage, "step") as progress:
             for report in train(task, params, seed=self.seed, accelerator=self.accelerator, checkpoints=checkpoints):
                 rows.append({"step": report.step} | report.values)
                 progress.update(report.step - progress.n)
                 loss = sum(v for k, v in report.values.items() if k.endswith("loss"))
                 progress.set_postfix(loss=f"{loss:.4f}")
+                if self.writes and report.samples:
+                    log.log(report.step, report.values | {"samples_per_second": report.samples / report.seconds})
         if self.writes:
             write_curve(self.curve, rows)
         return rows[-1]

@@ -47,7 +47,7 @@ def closed_curve(points: np.ndarray, steps: int = 6) -> np.ndarray:
 
 
 def open_curve(points: np.ndarray, steps: int = 6) -> np.ndarray:
-    """A smooth open curve through ``points`` ``(n, 2)``, from the first to the last, as ``((n - 1) * steps + 1, 2)``."""
+    """A smooth open curve through ``points`` ``(n, 2)``, first to last, as ``((n - 1) * steps + 1, 2)``."""
     p = np.asarray(points, dtype=np.float64)
     padded = np.concatenate([2 * p[:1] - p[1:2], p, 2 * p[-1:] - p[-2:-1]])
     around = np.stack([padded[:-3], padded[1:-2], padded[2:-1], padded[3:]], axis=1)

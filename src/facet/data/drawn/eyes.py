@@ -104,7 +104,7 @@ def draw_brows(scene: Scene) -> None:
     v = -14.0 - (0.0 if male else 1.8) - 1.2 * scene.face.brow_height
     arch = 1.8 if male else 4.2
     eye = EYE[0]
-    thick = 8.2 if bushy else (3.2 if male else 2.4)
+    thick = 9.0 if bushy else (3.0 if male else 2.4)
     for side in (-1, 1):
         spine = np.array(
             [

@@ -80,7 +80,7 @@ def draw_cheeks(scene: Scene) -> None:
     if scene.has["Smiling"]:
         for side in (-1, 1):
             fold = np.array([(10.5, 25), (17, 30), (22.5, 38)]) * (side, 1)
-            scene.stroke(fold, 3.0, scene.skin_dark, alpha=0.5, blur=1.2, clip=on_face)
+            scene.stroke(fold, 2.6, scene.skin_dark, alpha=0.3, blur=1.2, clip=on_face)
             scene.fill(ellipse(side * 24, 17, 7, 4, -side * 0.3), scene.skin_light, alpha=0.35, blur=2, clip=on_face)
 
 
@@ -91,19 +91,19 @@ def draw_age(scene: Scene) -> None:
     line, on_face = scene.skin_line, scene.face_mask
     for row, (v, half) in enumerate(((-39, 19), (-32, 22), (-25, 20))):
         path = [(-half, v + 2), (-half / 2, v), (0, v + 1.2), (half / 2, v), (half, v + 2)]
-        scene.stroke(np.array(path), 2.0, line, alpha=0.62 + 0.05 * row, blur=0.5, clip=on_face)
+        scene.stroke(np.array(path), 2.6, line, alpha=0.78 + 0.05 * row, blur=0.5, clip=on_face)
     for side in (-1, 1):
         eye = EYE[0]
         bag = np.array([(eye - 9, 6.5), (eye - 3, 11), (eye + 4, 11), (eye + 9, 7)]) * (side, 1)
-        scene.stroke(bag, 2.4, line, alpha=0.7, blur=0.6)
+        scene.stroke(bag, 3.2, line, alpha=0.9, blur=0.6)
         shade = ellipse(side * eye, 7.5, 9, 3)
         scene.fill(shade, scene.skin_dark, alpha=0.6, blur=1.5)
         for v in (-4, 0, 4):
             foot = np.array([(eye + 11.5, v * 0.5), (eye + 17, v * 1.5)]) * (side, 1)
             scene.stroke(foot, 1.5, line, alpha=0.6, blur=0.4, clip=on_face)
         fold = np.array([(11, 23), (17, 30), (20.5, 38), (20, 44)]) * (side, 1)
-        scene.stroke(fold, 2.8, line, alpha=0.78, blur=0.7, clip=on_face)
+        scene.stroke(fold, 3.8, line, alpha=0.95, blur=0.7, clip=on_face)
         corner = np.array([(18.5, 47), (19.5, 52), (18.5, 57)]) * (side, 1)
-        scene.stroke(corner, 2.2, line, alpha=0.6, blur=0.7, clip=on_face)
+        scene.stroke(corner, 3.0, line, alpha=0.85, blur=0.7, clip=on_face)
         hollow = ellipse(side * 27, 30, 4, 10, side * 0.4)
         scene.fill(hollow, scene.skin_dark, alpha=0.5, blur=2.5, clip=on_face)

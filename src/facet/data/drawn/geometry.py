@@ -34,7 +34,7 @@ def depth(uv: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Pose:
-    """A head's position on the picture: offset in pixels, scale, tilt in radians, yaw and pitch in pixels of parallax."""
+    """Where a head is: offset in pixels, scale, tilt in radians, yaw and pitch in pixels of parallax."""
 
     x: float = 0.0
     y: float = 0.0
@@ -54,7 +54,7 @@ class Pose:
         return np.stack([x, y], axis=1)
 
     def head_grid(self) -> tuple[np.ndarray, np.ndarray]:
-        """Head coordinates ``u`` and ``v`` of every pixel, float32 ``(218, 178)`` each, parallax of the outline only."""
+        """Head coordinates ``u`` and ``v`` of every pixel, float32 ``(218, 178)``, parallax of the outline only."""
         y, x = np.mgrid[0:HEIGHT, 0:WIDTH].astype(np.float32)
         x = x + np.float32(0.5 - ORIGIN[0] - self.x)
         y = y + np.float32(0.5 - ORIGIN[1] - self.y)
@@ -67,8 +67,8 @@ class Pose:
 def mouth_corner(smiling: bool, is_open: bool, width: float) -> tuple[float, float]:
     """The right corner of the mouth in head coordinates; ``width`` is the half width of the mouth at rest."""
     if smiling:
-        return width + 3.5, MOUTH_V - 4.5
-    return (width - 3.0 if is_open else width), MOUTH_V + 1.0
+        return width + 4.5, MOUTH_V - 6.5
+    return (width - 4.0 if is_open else width - 1.0), MOUTH_V + 0.6
 
 
 def landmarks(pose: Pose, corner: tuple[float, float]) -> dict[str, tuple[int, int]]:

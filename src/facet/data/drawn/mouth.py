@@ -18,7 +18,7 @@ def _lines(scene: Scene) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray
     corner_u, corner_v = scene.person.mouth_corner
     t = np.linspace(-1, 1, 25)
     round_ = 1 - t * t
-    middle = MOUTH_V + (3.0 if smiling else 0.3)
+    middle = MOUTH_V + (3.6 if smiling else 0.0)
     line = middle + (corner_v - middle) * t * t
     gap = (10.0 if smiling else 8.5) * round_ ** (0.7 if smiling else 0.9) if is_open else 0 * t
     full = 3.0 + 1.2 * scene.face.lip_fullness + (0.0 if scene.has["Male"] else 0.9)

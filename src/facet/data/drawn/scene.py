@@ -86,7 +86,7 @@ class Scene:
 
     @staticmethod
     def ramp(dark: np.ndarray, base: np.ndarray, light: np.ndarray, lit: np.ndarray) -> np.ndarray:
-        """A colour per pixel, from ``dark`` over ``base`` to ``light`` as ``lit`` ``(height, width)`` goes from 0 to 1."""
+        """A colour per pixel, ``dark`` over ``base`` to ``light`` as ``lit`` ``(height, width)`` goes from 0 to 1."""
         low, high = smoothstep(0.0, 0.62, lit)[..., None], smoothstep(0.6, 1.0, lit)[..., None]
         return dark + (base - dark) * low + (light - base) * high
 

@@ -1,0 +1,37 @@
+"""``python -m benchmarks [NAME …]``: run the measurements and print one JSON object."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import sys
+
+import torch
+
+from benchmarks import noop, prepare, sampling, training
+from facet.precision import be_deterministic
+
+MEASUREMENTS = {
+    "prepare": prepare.measure,
+    "encode": training.measure_encode,
+    "latents_feed": training.measure_feed,
+    "vae_step": training.measure_vae_step,
+    "unet_step": training.measure_unet_step,
+    "sampling": sampling.measure,
+    "noop_repro": noop.measure,
+}
+
+
+def main() -> None:
+    chosen = sys.argv[1:] or list(MEASUREMENTS)
+    unknown = [name for name in chosen if name not in MEASUREMENTS]
+    if unknown:
+        sys.exit(f"error: no measurement {unknown[0]!r}: choose from {', '.join(MEASUREMENTS)}.")
+    be_deterministic()
+    machine = {"cores": len(os.sched_getaffinity(0)), "python": platform.python_version(), "torch": torch.__version__}
+    print(json.dumps({"machine": machine} | {name: MEASUREMENTS[name]() for name in chosen}, indent=2))
+
+
+if __name__ == "__main__":
+    main()

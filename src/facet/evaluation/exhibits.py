@@ -1,0 +1,198 @@
+"""What the report shows: which samples, pairs and attributes, chosen by rule and never by looks."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from facet.data.attributes import ABSENT, PRESENT
+from facet.data.datasets import FaceSet
+from facet.evaluation.reconstruction import psnr
+from facet.evaluation.record import Evaluation
+from facet.evaluation.samples import SampleSet
+
+# Pictures make the page's size: up to 64 px they are shown to the pixel, larger ones are shrunk to 128 px and
+# compressed, so that the page stays below 2 MB whatever the model draws.
+_LOSSLESS, _LARGEST = 64, 128
+_GRID = 24
+_CONTRASTS, _COLUMNS = 8, 6
+_PAIRS = 10
+
+
+# --- pictures ---------------------------------------------------------------------------------------------------------
+
+
+def picture(face: np.ndarray) -> str:
+    """uint8 [h, w, 3] as a data URI."""
+    image = Image.fromarray(np.ascontiguousarray(face))
+    buffer = io.BytesIO()
+    if max(image.size) <= _LOSSLESS:
+        kind = "png"
+        image.save(buffer, format="PNG", optimize=True)
+    else:
+        kind = "jpeg"
+        image.thumbnail((_LARGEST, _LARGEST), Image.Resampling.LANCZOS)
+        image.save(buffer, format="JPEG", quality=90, subsampling=0)
+    return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Drawn:
+    """One sample: its picture, what was asked, and where the judge disagrees."""
+
+    source: str
+    seed: int
+    asked: list[str]
+    missing: list[str]
+    extra: list[str]
+
+    @property
+    def alt(self) -> str:
+        asked = ", ".join(name.replace("_", " ") for name in self.asked) or "no attribute present"
+        return f"Face drawn with seed {self.seed}, asked for: {asked}"
+
+
+def sample_grid(samples: SampleSet, seen: np.ndarray, names: Sequence[str], columns: np.ndarray) -> list[Drawn]:
+    """The first samples in the order of their seeds: nothing is picked."""
+    drawn = []
+    for i in range(min(_GRID, len(samples.faces))):
+        asked, judged = samples.states[i, columns], seen[i, columns]
+        drawn.append(
+            Drawn(
+                source=picture(samples.faces[i]),
+                seed=int(samples.seeds[i]),
+                asked=_named(names, asked == PRESENT),
+                missing=_named(names, (asked == PRESENT) & (judged == ABSENT)),
+                extra=_named(names, (asked == ABSENT) & (judged == PRESENT)),
+            )
+        )
+    return drawn
+
+
+def _named(names: Sequence[str], chosen: np.ndarray) -> list[str]:
+    return [name for name, one in zip(names, chosen, strict=True) if one]
+
+
+def contrasts(
+    record: Mapping[str, Any], samples: SampleSet, seen: np.ndarray, names: Sequence[str], columns: np.ndarray
+) -> list[dict[str, Any]]:
+    """For some attributes, samples that asked for it above their closest relatives that asked for its absence."""
+    asked, judged = samples.states[:, columns], seen[:, columns]
+    rows = []
+    for k in telling(asked, _CONTRASTS, least=_COLUMNS):
+        couples = [
+            [
+                {
+                    "source": picture(samples.faces[i]),
+                    "seed": int(samples.seeds[i]),
+                    "wrong": bool(asked[i, k] != judged[i, k]),
+                }
+                for i in couple
+            ]
+            for couple in matched(asked, k, _COLUMNS)
+        ]
+        rows.append({"name": names[k], "rates": record["adherence"]["attributes"][names[k]], "couples": couples})
+    return rows
+
+
+def telling(asked: np.ndarray, most: int, least: int) -> list[int]:
+    """Columns of ``asked`` int8 [n, k] that are asked both ways ``least`` times or more: the even ones first, and of
+    those the ones that say something the columns before them don't (weight: variance × (1 - highest |correlation|))."""
+    usable = [
+        k for k in range(asked.shape[1]) if min((asked[:, k] == PRESENT).sum(), (asked[:, k] == ABSENT).sum()) >= least
+    ]
+    if not usable:
+        return []
+    values = asked[:, usable].astype(np.float64)
+    variance, correlation = values.var(axis=0), np.abs(np.corrcoef(values, rowvar=False)).reshape(len(usable), -1)
+    chosen: list[int] = []
+    while len(chosen) < min(most, len(usable)):
+        novelty = 1 - correlation[:, chosen].max(axis=1) if chosen else np.ones(len(usable))
+        weight = variance * novelty
+        weight[chosen] = -1
+        chosen.append(int(weight.argmax()))
+    return [usable[i] for i in chosen]
+
+
+def matched(asked: np.ndarray, column: int, count: int) -> list[tuple[int, int]]:
+    """The first ``count`` samples that ask for ``column``, each with the sample that asks for its absence and is
+    closest in everything else that is asked; none is used twice."""
+    others = np.delete(asked, column, axis=1).astype(np.int16)
+    free = list(np.flatnonzero(asked[:, column] == ABSENT))
+    couples = []
+    for i in np.flatnonzero(asked[:, column] == PRESENT)[:count]:
+        nearest = free.pop(int(np.abs(others[free] - others[i]).sum(axis=1).argmin()))
+        couples.append((int(i), int(nearest)))
+    return couples
+
+
+def reconstructions(evaluation: Evaluation) -> list[dict[str, Any]]:
+    """Pairs spread evenly over the quality: from the worst to the best of all held-out faces."""
+    quality = psnr(evaluation.originals, evaluation.reconstructions)
+    order = np.argsort(quality, kind="stable")
+    places = np.linspace(0, len(order) - 1, min(_PAIRS, len(order))).astype(int)
+    pairs = []
+    for i in order[places]:
+        original, reconstruction = evaluation.originals[i], evaluation.reconstructions[i]
+        error = np.abs(original.astype(np.int16) - reconstruction) * 4
+        pairs.append(
+            {
+                "original": picture(original),
+                "reconstruction": picture(reconstruction),
+                "error": picture(np.minimum(error, 255).astype(np.uint8)),
+                "psnr": f"{quality[i]:.1f}",
+            }
+        )
+    return pairs
+
+
+# --- attributes -------------------------------------------------------------------------------------------------------
+
+
+def adherence_rows(
+    record: Mapping[str, Any],
+    judge: Mapping[str, Any],
+    samples: SampleSet,
+    names: Sequence[str],
+    columns: np.ndarray,
+) -> list[dict[str, Any]]:
+    """One row an attribute, the weakest first; the judge's ceiling by side where its step measured it."""
+    ceilings = judge.get("accuracy", {}).get("attributes", {})
+    rows = []
+    for name, k in zip(names, columns, strict=True):
+        rates = record["adherence"]["attributes"][name]
+        sides = {}
+        for side, state in (("present", PRESENT), ("absent", ABSENT)):
+            ceiling = ceilings.get(name, {}).get(side)
+            sides[side] = {
+                "rate": rates[side],
+                "asked": int((samples.states[:, k] == state).sum()),
+                "ceiling": rates["judge_on_real"] if ceiling is None else ceiling,
+            }
+        known = [rates[side] for side in ("present", "absent") if rates[side] is not None]
+        rows.append({"name": name, "balanced": float(np.mean(known)) if known else None, **sides})
+    return sorted(rows, key=lambda row: (2.0 if row["balanced"] is None else row["balanced"], row["name"]))
+
+
+def marginals(
+    faces: FaceSet, samples: SampleSet, seen: np.ndarray, names: Sequence[str], columns: np.ndarray
+) -> dict[str, Any]:
+    """How common each attribute is in the training faces, in what was asked, and in what the judge saw."""
+    train = faces.attributes[faces.rows("train")]
+    rows = [
+        {
+            "name": name,
+            "data": float((train[:, k] == PRESENT).mean()),
+            "asked": float((samples.states[:, k] == PRESENT).mean()),
+            "seen": float((seen[:, k] == PRESENT).mean()),
+        }
+        for name, k in zip(names, columns, strict=True)
+    ]
+    left_out = [name for name in faces.names if name not in names]
+    return {"rows": sorted(rows, key=lambda row: (-row["data"], row["name"])), "left_out": left_out}
