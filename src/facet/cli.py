@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 from pathlib import Path
@@ -64,8 +65,7 @@ def generate(
     faces = pipeline(
         attributes, num_images=num, seeds=seed, steps=steps, guidance_scale=guidance, output_type="np"
     ).images
-    columns = next(c for c in range(int(num**0.5 + 0.999), num + 1) if num % c == 0 or c * c >= num)
-    save_picture(grid(faces, columns=columns, zoom=2), out)
+    save_picture(grid(faces, columns=math.ceil(math.sqrt(num)), zoom=2), out)
     facts = {"out": str(out), "faces": num, "seeds": [seed, seed + num - 1], "attributes": attributes}
     print(json.dumps(facts) if as_json else f"{num} faces, seeds {seed} to {seed + num - 1}: {out}")
 

@@ -15,7 +15,7 @@ import torch
 
 from facet.artifacts import FACES_SCHEMA, digest_folder, write_json
 from facet.diffusion.objective import ObjectiveParams
-from facet.diffusion.pipeline import FacePipeline, SamplingParams, load_pipeline
+from facet.diffusion.pipeline import FacePipeline, SamplingParams, load_pipeline, save_pipeline
 from facet.diffusion.schedulers import build_scheduler
 from facet.errors import ArtifactError, RegistryError
 from facet.models.autoencoder import AutoencoderParams, build_autoencoder
@@ -23,7 +23,7 @@ from facet.models.denoiser import DenoiserParams, build_denoiser
 from facet.registry import lineage, mlflow_registry
 from facet.registry.card import CardParams
 from facet.registry.mlflow_registry import RegisterParams, requirements, versions_of
-from facet.registry.publication import publish, save_pipeline
+from facet.registry.publication import publish
 from facet.stages import run
 from facet.tracking.mlflow_mirror import connect, tracking_uri
 

@@ -22,7 +22,7 @@ from tests import tiny
 
 CPU = torch.device("cpu")
 # Long enough for every alarm to have its turn.
-LOOP = {"steps": 40, "warmup_steps": 5, "learning_rate": 4e-3, "batch_size": 32}
+LOOP = {"steps": 60, "warmup_steps": 15, "learning_rate": 1e-2, "batch_size": 32, "clip_norm": 0.0}
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +84,7 @@ def test_a_healthy_run_is_silent(make_unet_task, faces, accelerator):
         assert finish(VaeTask(tiny.autoencoder(), faces.pixels, tiny.RECONSTRUCTION, CPU), accelerator)
         task = make_unet_task()
         reports = finish(task, accelerator)
-        batch = Batch(rows_of_step(0, 16, task.rows, 0), 40, 0, 16, slice(0, 16))
+        batch = Batch(rows_of_step(0, 16, task.rows, 0), 60, 0, 16, slice(0, 16))
         share = task.condition_share(task.players["denoiser"], batch)
         assert alarms.warn([alarms.condition_matters(share)]) == []
     assert reports[-1].values["loss"] < 0.9 * reports[-1].values["trivial"]
@@ -182,7 +182,7 @@ def test_a_denoiser_that_ignores_its_condition_is_warned_of(make_unet_task, acce
     task = make_unet_task(dropout=DropoutParams(1.0, 0.0))
     network = task.players["denoiser"]
     finish(task, accelerator)
-    batch = Batch(rows_of_step(0, 16, task.rows, 0), 40, 0, 16, slice(0, 16))
+    batch = Batch(rows_of_step(0, 16, task.rows, 0), 60, 0, 16, slice(0, 16))
     assert alarms.condition_matters(task.condition_share(network, batch)) is None, "random embeddings still stir"
     with torch.no_grad():
         for embedding in (network.condition_encoder.tokens, network.condition_encoder.pooled):

@@ -11,6 +11,7 @@ from torch import nn
 
 from facet.diffusion.objective import build_objective
 from facet.errors import ArtifactError
+from facet.params import build
 from facet.training.checkpoint import CheckpointStore
 from facet.training.decoder import AdversaryParams, DecoderTask
 from facet.training.ema import Ema
@@ -46,8 +47,8 @@ def make_task(faces, latents):
             params = JudgeParams((8, 16, 16), 16, shift=2, noise=0.02, smoothing=0.02)
             return JudgeTask(tiny.judge(), pixels, states, params, CPU)
         torch.manual_seed(3)
-        adversary = AdversaryParams(width=8, adversarial=0.1, matching=1.0)
-        return DecoderTask(tiny.autoencoder(), pixels, moments, tiny.RECONSTRUCTION, adversary, CPU)
+        adversary = build(AdversaryParams, tiny.chain_params()["tune_decoder"]["adversary"], where="", source="")
+        return DecoderTask(tiny.autoencoder(), pixels, moments, tiny.RECONSTRUCTION, adversary, [0.1] * 4, CPU)
 
     return make
 
@@ -291,5 +292,5 @@ def test_reports_are_means_since_the_last_one(accelerator):
     "changes", [{"warmup_steps": 24}, {"checkpoint_every": 7}, {"warmup_steps": 30}, {"report_every": 4}]
 )
 def test_a_loop_that_can_not_be_is_refused(changes):
-    with pytest.raises(ValueError, match="warmup_steps|checkpoint_every"):
+    with pytest.raises(ValueError, match=r"warmup_steps|checkpoint_every"):
         tiny.loop_params(**changes)

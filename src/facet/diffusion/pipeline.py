@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 import torch
 from diffusers import AutoencoderKL, DiffusionPipeline, UNet2DConditionModel
 from diffusers.utils import BaseOutput
+from diffusers.utils import logging as diffusers_logging
 from PIL import Image
 
 from facet.artifacts import read_json, write_json
@@ -74,8 +76,8 @@ class FacePipeline(DiffusionPipeline):
         unet: UNet2DConditionModel,
         condition_encoder: AttributeEncoder,
         scheduler: object,
-        latents_mean: Sequence[float] = (),
-        latents_std: Sequence[float] = (),
+        latents_mean: list[float] = (),
+        latents_std: list[float] = (),
         objective: dict | None = None,
         sampling: dict | None = None,
     ):
@@ -240,16 +242,18 @@ def assemble(unet: Path, decoder: Path, sampling: SamplingParams) -> FacePipelin
 def load_pipeline(folder: Path) -> FacePipeline:
     """The pipeline saved in ``folder``: safetensors only, no network. Raises ArtifactError where there is none."""
     read_json(folder / "model_index.json")
+    if not sys.stderr.isatty():
+        diffusers_logging.disable_progress_bar()
     return _with_progress(FacePipeline.from_pretrained(folder, use_safetensors=True, local_files_only=True))
 
 
 def save_pipeline(pipeline: FacePipeline, folder: Path) -> None:
-    """``save_pretrained`` with configs that hold no place a part was loaded from."""
+    """``save_pretrained`` without the places that parts were loaded from, which would give one model many digests."""
     pipeline.save_pretrained(folder, safe_serialization=True)
-    index = read_json(folder / "model_index.json")
-    write_json(folder / "model_index.json", {key: value for key, value in index.items() if key != "_name_or_path"})
     for name in ("vae", "unet", "condition_encoder"):
         save_model(getattr(pipeline, name), folder / name)
+    for path in folder.rglob("*.json"):
+        write_json(path, {key: value for key, value in read_json(path).items() if key != "_name_or_path"})
 
 
 def _with_progress(pipeline: FacePipeline) -> FacePipeline:

@@ -18,9 +18,16 @@ from facet.errors import ParamsError, did_you_mean
 
 SamplerName = Literal["dpm++", "unipc", "euler", "heun", "ddim"]
 
+# diffusers' own default is minus infinity, for which JSON has no word.
+_NO_CLIP = -1e9
+
 _FLOW: dict[str, Callable[[], Any]] = {
     "dpm++": lambda: DPMSolverMultistepScheduler(
-        TRAIN_TIMESTEPS, prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=1.0
+        TRAIN_TIMESTEPS,
+        prediction_type="flow_prediction",
+        use_flow_sigmas=True,
+        flow_shift=1.0,
+        lambda_min_clipped=_NO_CLIP,
     ),
     "unipc": lambda: UniPCMultistepScheduler(
         TRAIN_TIMESTEPS, prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=1.0
@@ -30,7 +37,9 @@ _FLOW: dict[str, Callable[[], Any]] = {
 }
 
 _VARIANCE_PRESERVING: dict[str, Callable[..., Any]] = {
-    "dpm++": lambda **given: DPMSolverMultistepScheduler(TRAIN_TIMESTEPS, timestep_spacing="trailing", **given),
+    "dpm++": lambda **given: DPMSolverMultistepScheduler(
+        TRAIN_TIMESTEPS, timestep_spacing="trailing", lambda_min_clipped=_NO_CLIP, **given
+    ),
     "unipc": lambda **given: UniPCMultistepScheduler(TRAIN_TIMESTEPS, timestep_spacing="trailing", **given),
     "ddim": lambda **given: DDIMScheduler(
         TRAIN_TIMESTEPS, timestep_spacing="trailing", clip_sample=False, set_alpha_to_one=True, **given

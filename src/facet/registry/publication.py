@@ -20,7 +20,7 @@ from facet.artifacts import (
     read_json,
     write_json,
 )
-from facet.diffusion.pipeline import FacePipeline
+from facet.diffusion.pipeline import FacePipeline, save_pipeline
 from facet.registry import lineage, mlflow_registry
 from facet.registry.card import CardFacts, render_card
 from facet.registry.mlflow_registry import Bundle, RegisterParams
@@ -97,13 +97,6 @@ def publish(pipeline: FacePipeline, params: RegisterParams) -> Publication:
                 client, experiment, run, params.name, bundle, {**tags, "facet.run": run}
             )
     return Publication(record, version, created, run, place(uri))
-
-
-def save_pipeline(pipeline: FacePipeline, folder: Path) -> None:
-    """``save_pretrained`` without the paths it was loaded from, which would give one model many digests."""
-    pipeline.save_pretrained(folder, safe_serialization=True)
-    for path in folder.rglob("*.json"):
-        write_json(path, {key: value for key, value in read_json(path).items() if key != "_name_or_path"})
 
 
 def _chain_key(digest: str, records: list[StageRecord]) -> str:

@@ -10,7 +10,7 @@ from facet.artifacts import DECODER, FACES, LATENTS, METRICS, VAE, whole_folder,
 from facet.data.datasets import load_faces
 from facet.data.latents import load_latents
 from facet.models.autoencoder import load_autoencoder, save_model
-from facet.params import read_section, read_seed
+from facet.params import NonNegative, read_section, read_seed
 from facet.seeding import derive
 from facet.stages import run
 from facet.training.decoder import AdversaryParams, DecoderTask
@@ -25,6 +25,9 @@ class TuneDecoderParams:
 
     # false hands the VAE on as it is.
     enabled: bool
+    # Most noise added to the standardised latents, as a standard deviation; each sample's strength is uniform up to it.
+    # The decoder learns to take the small errors of drawn latents, as in RAE (Zheng et al., 2025).
+    latent_noise: NonNegative
     loss: ReconstructionParams
     adversary: AdversaryParams
     loop: LoopParams
@@ -42,8 +45,9 @@ def main() -> None:
         faces, latents = load_faces(FACES), load_latents(LATENTS)
         rows = faces.rows("train")
         torch.manual_seed(derive(seed, "tune_decoder weights"))
+        noise = [params.latent_noise * std for std in latents.std]
         task = DecoderTask(
-            vae, faces.pixels[rows], latents.moments[rows], params.loss, params.adversary, session.device
+            vae, faces.pixels[rows], latents.moments[rows], params.loss, params.adversary, noise, session.device
         )
         last = session.train(
             task, params.loop, {"params": repr(params), "faces": faces.about, "latents": latents.about}

@@ -18,7 +18,7 @@ def main() -> None:
         path.unlink(missing_ok=True)
     verdict = check_faces(artifacts.FACES, params, artifacts.DATA_DOCS)
     if warned := verdict.broken("warn"):
-        print(f"validate: warning: {len(warned)} expectations don't hold: {listed(warned)}")
+        print(f"validate: warning: {len(warned)} expectations don't hold: {listed(warned, most=1)}")
     verdict.raise_if_failed(artifacts.FACES, artifacts.DATA_DOCS)
     artifacts.write_json(metrics, verdict.counts())
     artifacts.write_json(artifacts.VALIDATION, verdict.record())

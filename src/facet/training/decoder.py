@@ -55,9 +55,13 @@ class DecoderTask:
         moments: np.ndarray,
         reconstruction: ReconstructionParams,
         adversary: AdversaryParams,
+        noise: list[float],
         device: torch.device,
     ):
-        """``faces`` uint8 [n, h, w, 3] and ``moments`` fp16 [n, 2, 2c, h', w'] of the same rows: the training split."""
+        """``faces`` uint8 [n, h, w, 3] and ``moments`` fp16 [n, 2, 2c, h', w'] of the same rows: the training split.
+
+        ``noise`` is one figure a latent channel: the most noise that is added to it, as a standard deviation.
+        """
         self.players: dict[str, nn.Module] = {
             "decoder": _Decode(vae).to(memory_format=torch.channels_last),
             "discriminator": PatchDiscriminator(adversary.width).to(memory_format=torch.channels_last),
@@ -65,6 +69,7 @@ class DecoderTask:
         self.rows = len(faces)
         self._faces, self._moments = resident(faces, device), resident(moments, device)
         self._reconstruction, self._adversary, self._device = reconstruction, adversary, device
+        self._noise = torch.tensor(noise, device=device).view(1, -1, 1, 1)
         self._decoded = torch.empty(0)
 
     def loss(self, player: str, module: nn.Module, batch: Batch) -> dict[str, torch.Tensor]:
@@ -89,4 +94,7 @@ class DecoderTask:
         moments = take(self._moments, batch.rows, self._device)
         moments = moments[torch.arange(len(moments), device=self._device), flip.long()].float()
         mean, log_variance = moments.chunk(2, dim=1)
-        return mean + (0.5 * log_variance).exp() * batch.randn("posterior", tuple(mean.shape[1:]), self._device)
+        shape = tuple(mean.shape[1:])
+        latents = mean + (0.5 * log_variance).exp() * batch.randn("posterior", shape, self._device)
+        strength = batch.rand("noise strength", (1, 1, 1), self._device)
+        return latents + strength * self._noise * batch.randn("noise", shape, self._device)

@@ -93,8 +93,8 @@ class Task(Protocol):
     rows: int
 
     def loss(self, player: str, module: nn.Module, batch: Batch) -> dict[str, torch.Tensor]:
-        """Loss terms of ``player`` on ``batch``, weighted, as scalars with gradient; "trivial" (no gradient) is the
-        score of a constant guess, where the task has one."""
+        """Loss terms of ``player`` on ``batch``, weighted, as scalars with gradient; their sum is reported as "loss".
+        "trivial" (no gradient) is the score of a constant guess, where the task has one."""
         ...
 
 
@@ -176,7 +176,8 @@ def train(
         for name, player in players.items():
             with torch.autocast(accelerator.device.type, torch.bfloat16, enabled=bf16):
                 terms = task.loss(name, player.module, batch)
-            accelerator.backward(sum(value for term, value in terms.items() if term != "trivial"))
+            total = sum(value for term, value in terms.items() if term != "trivial")
+            accelerator.backward(total)
             if step < params.warmup_steps or step < first + 20:
                 player.watch.look()
             norm = accelerator.clip_grad_norm_(player.bare.parameters(), params.clip_norm or math.inf)
@@ -186,7 +187,8 @@ def train(
             player.optimizer.zero_grad(set_to_none=True)
             player.ema.update(step + 1)
             prefix = "" if len(players) == 1 else f"{name}_"
-            sums.add({f"{prefix}{term}": value for term, value in terms.items()} | {f"{prefix}gradient_norm": norm})
+            shown = {"loss": total} | terms | {"gradient_norm": norm}
+            sums.add({f"{prefix}{term}": value for term, value in shown.items()})
         since += 1
         if (step + 1) % params.report_every == 0 or step + 1 == params.steps:
             values = sums.means(since, accelerator) | {"learning_rate": learning_rate(params, step)}
@@ -253,5 +255,4 @@ def _sound_alarms(players: dict[str, _Player], values: dict[str, float], step: i
         for player in players.values():
             player.watch.check(step)
     if "trivial" in values and step >= max(3 * params.warmup_steps, params.steps // 4):
-        loss = sum(v for k, v in values.items() if k.endswith("loss"))
-        alarms.loss_beats_trivial(loss, values["trivial"], step)
+        alarms.loss_beats_trivial(values["loss"], values["trivial"], step)

@@ -60,18 +60,18 @@ class Session:
         }
         checkpoints = CheckpointStore(self.stage, whole_key)
         rows = []
+        losses = ["loss"] if len(task.players) == 1 else [f"{player}_loss" for player in task.players]
         log = RunLog(self.stage)
         with bar(params.steps, self.stage, "step") as progress:
             for report in train(task, params, seed=self.seed, accelerator=self.accelerator, checkpoints=checkpoints):
                 rows.append({"step": report.step} | report.values)
                 progress.update(report.step - progress.n)
-                loss = sum(v for k, v in report.values.items() if k.endswith("loss"))
-                progress.set_postfix(loss=f"{loss:.4f}")
+                progress.set_postfix({name: f"{report.values[name]:.4f}" for name in losses})
                 if self.writes and report.samples:
                     log.log(report.step, report.values | {"samples_per_second": report.samples / report.seconds})
         if self.writes:
             write_curve(self.curve, rows)
-        return rows[-1]
+        return {name: float(f"{value:.6g}") for name, value in rows[-1].items()}
 
 
 def write_curve(path: Path, rows: list[dict[str, float]]) -> None:

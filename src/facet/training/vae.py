@@ -33,14 +33,17 @@ class ReconstructionParams:
 def reconstruction_terms(
     output: torch.Tensor, target: torch.Tensor, weights: ReconstructionParams
 ) -> dict[str, torch.Tensor]:
-    """Weighted pixel terms for ``output`` and ``target`` [n, 3, h, w]."""
+    """Weighted pixel terms for ``output`` and ``target`` [n, 3, h, w]; a term of weight zero is left out."""
     difference = output - target
-    edges = difference.diff(dim=-1).abs().mean() + difference.diff(dim=-2).abs().mean()
-    return {
-        "l1_loss": weights.l1 * difference.abs().mean(),
-        "l2_loss": weights.l2 * difference.square().mean(),
-        "gradient_loss": weights.gradient * edges,
-    }
+    terms = {}
+    if weights.l1:
+        terms["l1_loss"] = weights.l1 * difference.abs().mean()
+    if weights.l2:
+        terms["l2_loss"] = weights.l2 * difference.square().mean()
+    if weights.gradient:
+        edges = difference.diff(dim=-1).abs().mean() + difference.diff(dim=-2).abs().mean()
+        terms["gradient_loss"] = weights.gradient * edges
+    return terms
 
 
 class _Reconstruct(nn.Module):

@@ -30,7 +30,7 @@ def _lids(scene: Scene, side: int) -> tuple[np.ndarray, np.ndarray]:
     if not scene.has["Young"]:
         up -= 0.9
     if scene.has["Smiling"]:
-        up, low = up - 0.4, low - 1.3
+        up, low = up - 0.8, low - 2.2
     outer = 0.3 - 1.8 * scene.face.eye_slant
     upper = np.array([(-half, 1.6), (-half * 0.55, -up * 0.62), (0.2, -up), (half * 0.62, -up * 0.68), (half, outer)])
     lower = np.array([(-half, 1.6), (-half * 0.5, low * 0.8), (0.8, low), (half * 0.65, low * 0.66), (half, outer)])

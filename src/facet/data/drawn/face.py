@@ -76,7 +76,7 @@ def draw_cheeks(scene: Scene) -> None:
     if scene.has["Rosy_Cheeks"]:
         colour = rgb(206, 44, 62) if scene.deep else rgb(238, 70, 88)
         for side in (-1, 1):
-            scene.fill(ellipse(side * 25.5, 20, 10.5, 8.5), colour, alpha=0.62, blur=3, clip=on_face)
+            scene.fill(ellipse(side * 25, 20, 12, 9.5), colour, alpha=0.78, blur=3, clip=on_face)
     if scene.has["Smiling"]:
         for side in (-1, 1):
             fold = np.array([(10.5, 25), (17, 30), (22.5, 38)]) * (side, 1)

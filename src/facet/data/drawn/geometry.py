@@ -67,7 +67,7 @@ class Pose:
 def mouth_corner(smiling: bool, is_open: bool, width: float) -> tuple[float, float]:
     """The right corner of the mouth in head coordinates; ``width`` is the half width of the mouth at rest."""
     if smiling:
-        return width + 4.5, MOUTH_V - 6.5
+        return width + 5.5, MOUTH_V - 8.5
     return (width - 4.0 if is_open else width - 1.0), MOUTH_V + 0.6
 
 

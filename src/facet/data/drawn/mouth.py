@@ -18,7 +18,7 @@ def _lines(scene: Scene) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray
     corner_u, corner_v = scene.person.mouth_corner
     t = np.linspace(-1, 1, 25)
     round_ = 1 - t * t
-    middle = MOUTH_V + (3.6 if smiling else 0.0)
+    middle = MOUTH_V + (4.4 if smiling else 0.0)
     line = middle + (corner_v - middle) * t * t
     gap = (10.0 if smiling else 8.5) * round_ ** (0.7 if smiling else 0.9) if is_open else 0 * t
     full = 3.0 + 1.2 * scene.face.lip_fullness + (0.0 if scene.has["Male"] else 0.9)
@@ -42,6 +42,9 @@ def draw_mouth(scene: Scene) -> None:
         colour = rgb(*_LIPSTICK[int(scene.now.lipstick * len(_LIPSTICK))])
     else:
         colour = mix(scene.skin_base, rgb(112, 52, 52) if scene.deep else rgb(186, 104, 96), 0.42)
+    if not painted and not scene.has["No_Beard"]:
+        # Lips amid a beard need to stand out from it, or nobody sees the smile.
+        colour = mix(colour, rgb(226, 132, 122), 0.6)
     upper_colour = colour * np.float32(0.82)
     scene.fill(np.concatenate([foot[4:-4] + (0, 1.6), foot[4:-4][::-1] + (0, 4)]), scene.skin_dark, alpha=0.8, blur=1.3)
     scene.fill(np.concatenate([top, inner_up[::-1]]), upper_colour, blur=0.3)
@@ -49,7 +52,7 @@ def draw_mouth(scene: Scene) -> None:
     if scene.has["Mouth_Slightly_Open"]:
         _draw_inside(scene, inner_up, inner_low)
     else:
-        scene.stroke(inner_up[::4], 1.9, mix(scene.skin_line, _INSIDE, 0.5), alpha=0.95, blur=0.3)
+        scene.stroke(inner_up[::4], 2.4, mix(scene.skin_line, _INSIDE, 0.5), alpha=0.95, blur=0.3)
     shine = foot[9:16] * (1, 1) - (scene.now.light_from * -2, 2.4)
     scene.stroke(shine, 1.8, rgb(255, 236, 230), alpha=0.5 if painted else 0.28, blur=0.6)
     if scene.has["Smiling"]:
@@ -60,12 +63,12 @@ def draw_mouth(scene: Scene) -> None:
 
 
 def _draw_inside(scene: Scene, inner_up: np.ndarray, inner_low: np.ndarray) -> None:
-    """The dark of the open mouth, a tongue, and the upper teeth: wide in a smile, a narrow strip otherwise."""
+    """The dark of the open mouth, a tongue, and in a smile the upper teeth."""
     hollow = np.concatenate([inner_up, inner_low[::-1]])
     inside = scene.mask(hollow)
     scene.fill(hollow, _INSIDE)
     low = inner_low[12]
     scene.fill(ellipse(0, low[1], 8, 3.2), rgb(196, 88, 92), alpha=0.8, blur=0.8, clip=inside)
-    depth = 0.62 if scene.has["Smiling"] else 0.3
-    edge = inner_up + (inner_low - inner_up) * depth
-    scene.fill(np.concatenate([inner_up, edge[::-1]]), rgb(250, 247, 240), clip=inside)
+    if scene.has["Smiling"]:
+        edge = inner_up + (inner_low - inner_up) * 0.62
+        scene.fill(np.concatenate([inner_up, edge[::-1]]), rgb(250, 247, 240), clip=inside)
