@@ -31,6 +31,7 @@ JUDGE = Path("artifacts/judge")
 REFERENCE = Path("artifacts/reference")
 PIPELINE = Path("artifacts/pipeline")
 SAMPLES = Path("artifacts/samples")
+EVALUATION = Path("artifacts/evaluation.json")
 REGISTRATION = Path("artifacts/registration.json")
 
 METRICS = Path("metrics")
@@ -51,6 +52,7 @@ LATENTS_SCHEMA = "facet.latents/1"
 DENOISER_SCHEMA = "facet.denoiser/1"
 REFERENCE_SCHEMA = "facet.reference/1"
 SAMPLES_SCHEMA = "facet.samples/1"
+EVALUATION_SCHEMA = "facet.evaluation/1"
 REGISTRATION_SCHEMA = "facet.registration/1"
 
 
@@ -157,9 +159,12 @@ def digest_json(content: Any) -> str:
 
 def digest_code() -> str:
     """SHA-256 over the source of every facet module loaded so far: a step's own code, since a step loads only that."""
+    # A step runs as __main__; its spec knows its name.
+    main = sys.modules.get("__main__")
+    named = dict(sys.modules) | {getattr(getattr(main, "__spec__", None), "name", "__main__"): main}
     files = {
         name: module.__file__
-        for name, module in sorted(sys.modules.items())
+        for name, module in sorted(named.items())
         if name.partition(".")[0] == "facet" and getattr(module, "__file__", None)
     }
     return digest_json({name: digest_file(Path(file)) for name, file in files.items()})

@@ -41,8 +41,8 @@ def generate(
     seed: Annotated[int, typer.Option(min=0, help="Seed of the first face; the others follow it.")] = 0,
     out: Annotated[Path, typer.Option("--out", "-o", help="The PNG to write: a grid.")] = Path("faces.png"),
     model: Annotated[Path, typer.Option(help="Folder of a saved pipeline.")] = Path("artifacts/pipeline"),
-    steps: Annotated[int | None, typer.Option(help="Denoising steps [default: the model's].")] = None,
-    guidance: Annotated[float | None, typer.Option(help="Guidance scale; 1 is none [default: the model's].")] = None,
+    steps: Annotated[int | None, typer.Option(help="Denoising steps (default: the model's own).")] = None,
+    guidance: Annotated[float | None, typer.Option(help="Guidance scale; 1 is none (default: as trained).")] = None,
     list_names: Annotated[bool, typer.Option("--list", help="Only list the attributes that the model knows.")] = False,
     as_json: AsJson = False,
 ) -> None:

@@ -33,7 +33,7 @@ def inputs(faces, judge_folder, tmp_path_factory):
             [{"step": s, "loss": 1 / s, "gradient_norm": 0.5, "learning_rate": 0.1} for s in (1, 2, 3)],
         )
         content = {"parameters": 1000, "latent": "4x4x4", "condition_share": 0.5, "enabled": True, "final": {}}
-        write_json(root / "metrics" / f"{step}.json", content | {"accuracy": {"mean": 0.5}, "warnings": []})
+        write_json(root / "metrics" / f"{step}.json", content | {"accuracy": 0.5, "warnings": []})
     return root, faces, samples, done
 
 

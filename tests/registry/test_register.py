@@ -71,7 +71,8 @@ def checkout(tmp_path_factory):
     """A folder as the chain leaves it before `register`, with the store that all tests of this file share."""
     root = tmp_path_factory.mktemp("checkout")
     (root / "params.yaml").write_text("seed: 0\nevaluate: {samples: 16}\nregister: {}\n")
-    write_json(root / "metrics/evaluate.json", {"fd": 3.5, "protocol": {"n": 16, "steps": 2}})
+    write_json(root / "metrics/evaluate.json", {"fd": 3.5})
+    write_json(root / "artifacts/evaluation.json", {"fd": 3.5, "protocol": {"n": 16, "steps": 2}})
     faces = {"schema": FACES_SCHEMA, "size": 32, "crop": "none", "count": 4, "splits": {"train": 4}, "resize": "none"}
     write_json(root / "artifacts/faces/faces.json", faces)
     (root / "reports").mkdir()
@@ -126,12 +127,14 @@ def test_other_weights_are_another_version(here):
 
 def test_a_new_score_of_the_same_weights_makes_no_version_but_reaches_its_tags(here):
     before = publish(tiny_pipeline(), params("rescored"))
-    evaluation = (here / "metrics/evaluate.json").read_text()
-    write_json(here / "metrics/evaluate.json", {"fd": 3.0, "protocol": {"n": 32, "steps": 2}})
+    evaluation, metrics = (here / "artifacts/evaluation.json").read_text(), (here / "metrics/evaluate.json").read_text()
+    write_json(here / "artifacts/evaluation.json", {"fd": 3.0, "protocol": {"n": 32, "steps": 2}})
+    write_json(here / "metrics/evaluate.json", {"fd": 3.0})
     try:
         after = publish(tiny_pipeline(), params("rescored"))
     finally:
-        (here / "metrics/evaluate.json").write_text(evaluation)
+        (here / "artifacts/evaluation.json").write_text(evaluation)
+        (here / "metrics/evaluate.json").write_text(metrics)
     assert (after.version, after.created) == (1, False)
     assert after.run != before.run
     (version,) = connect(tracking_uri()).search_model_versions("name = 'rescored'")
@@ -254,7 +257,7 @@ def test_the_bundle_is_complete_and_holds_no_pickle(here, tmp_path):
     folder = Path(mlflow.artifacts.download_artifacts(version.source, dst_path=str(tmp_path)))
     assert not [p for p in folder.rglob("*") if p.suffix in (".pkl", ".pickle", ".pt", ".bin", ".ckpt", ".pyc")]
     assert digest_folder(folder / "artifacts/pipeline") == version.tags["facet.digest"]
-    assert json.loads((folder / "artifacts/evaluate.json").read_text())["fd"] == 3.5
+    assert json.loads((folder / "artifacts/evaluation.json").read_text())["fd"] == 3.5
     card = (folder / "artifacts/card.md").read_text()
     assert all(words in card for words in ("Not for people.", "| fd | 3.5 |", "| n | 16 |", "Apache-2.0"))
     signature = mlflow.models.get_model_info(version.source).signature
@@ -279,11 +282,11 @@ def test_a_dead_server_is_one_sentence_and_exit_code_1(here, monkeypatch, capsys
 
 
 def test_a_model_without_scores_is_not_registered(here, tmp_path, monkeypatch):
-    shutil.copytree(here / "artifacts", tmp_path / "artifacts")
+    shutil.copytree(here / "artifacts", tmp_path / "artifacts", ignore=shutil.ignore_patterns("evaluation.json"))
     shutil.copy(here / "params.yaml", tmp_path)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{here}/mlflow.db")
-    with pytest.raises(ArtifactError, match=r"evaluate\.json does not exist"):
+    with pytest.raises(ArtifactError, match=r"evaluation\.json does not exist"):
         publish(tiny_pipeline(), params("unscored"))
 
 

@@ -70,10 +70,10 @@ def map_tensor(file: Path, name: str) -> np.ndarray:
         with file.open("rb") as stream:
             length = int.from_bytes(stream.read(8), "little")
             entry = json.loads(stream.read(length))[name]
-    except (OSError, ValueError, KeyError) as error:
+        offset = 8 + length + entry["data_offsets"][0]
+        return np.memmap(file, dtype=_DTYPES[entry["dtype"]], mode="r", offset=offset, shape=tuple(entry["shape"]))
+    except (OSError, ValueError, KeyError, OverflowError) as error:
         raise ArtifactError(f"{file} is missing or damaged ({error}): delete its folder, run `dvc repro`.") from None
-    offset = 8 + length + entry["data_offsets"][0]
-    return np.memmap(file, dtype=_DTYPES[entry["dtype"]], mode="r", offset=offset, shape=tuple(entry["shape"]))
 
 
 def read_shards(folder: Path, shards: list[dict], name: str) -> np.ndarray:

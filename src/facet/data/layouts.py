@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import zipfile
+import zlib
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -68,7 +70,7 @@ def _read_lines(path: Path) -> list[str]:
 
 def _read_attributes(path: Path) -> tuple[tuple[str, ...], tuple[str, ...], np.ndarray]:
     lines = _read_lines(path)
-    if len(lines) < 3 or not lines[0].strip().isdigit():
+    if len(lines) < 3 or not lines[0].strip().isdecimal():
         raise DataError(f"{path}, line 1: expected the number of pictures, then a line of names, then the rows.")
     names = tuple(lines[1].split())
     if len(set(names)) != len(names):
@@ -90,7 +92,8 @@ def _read_attributes(path: Path) -> tuple[tuple[str, ...], tuple[str, ...], np.n
             )
     ids = tuple(row[0] for row in rows)
     if len(set(ids)) != len(ids):
-        raise DataError(f"{path}: some picture has two rows; keep one row a picture.")
+        twice = next(name for name, count in Counter(ids).items() if count > 1)
+        raise DataError(f"{path}: picture {twice} has two rows; keep one row a picture.")
     return ids, names, np.array([row[1:] for row in rows], dtype=np.int8)
 
 
@@ -101,7 +104,7 @@ def _read_column(path: Path, ids: tuple[str, ...], allowed: range | None = None)
         words = line.split()
         if not words:
             continue
-        if len(words) != 2 or not words[1].lstrip("-").isdigit():
+        if len(words) != 2 or not words[1].removeprefix("-").isdecimal():
             raise DataError(f"{path}, line {number}: {line.strip()[:60]!r}, expected a file name and a whole number.")
         value = int(words[1])
         if allowed is not None and value not in allowed:
@@ -136,7 +139,7 @@ def _zip_reader(archive: Path, ids: tuple[str, ...]) -> Callable[[str], bytes]:
     def read(name: str) -> bytes:
         try:
             return pictures.read(f"{_IMAGES}/{name}")
-        except (zipfile.BadZipFile, EOFError, OSError) as error:
+        except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError) as error:  # locked: RuntimeError
             raise DataError(f"{archive}, member {name} is damaged ({error}): fetch the archive again.") from None
 
     return read

@@ -77,6 +77,8 @@ def write_faces(raw: RawSet, params: PrepareParams, out: Path) -> dict:
             "count": len(raw),
             "splits": {name: int((raw.splits == i).sum()) for i, name in enumerate(SPLITS)},
             "shards": shards,
+            # Labels and splits: faces of the same pixels under other labels are another set.
+            "manifest_sha256": digest_file(folder / "manifest.parquet"),
         }
         write_json(folder / "faces.json", about)
     return about

@@ -157,23 +157,21 @@ def reconstructions(evaluation: Evaluation) -> list[dict[str, Any]]:
 
 def adherence_rows(
     record: Mapping[str, Any],
-    judge: Mapping[str, Any],
     samples: SampleSet,
     names: Sequence[str],
     columns: np.ndarray,
 ) -> list[dict[str, Any]]:
-    """One row an attribute, the weakest first; the judge's ceiling by side where its step measured it."""
-    ceilings = judge.get("accuracy", {}).get("attributes", {})
+    """One row an attribute, the weakest first, with the judge's ceiling by side."""
     rows = []
     for name, k in zip(names, columns, strict=True):
         rates = record["adherence"]["attributes"][name]
         sides = {}
         for side, state in (("present", PRESENT), ("absent", ABSENT)):
-            ceiling = ceilings.get(name, {}).get(side)
+            ceiling = rates["judge_on_real"][side]
             sides[side] = {
                 "rate": rates[side],
                 "asked": int((samples.states[:, k] == state).sum()),
-                "ceiling": rates["judge_on_real"] if ceiling is None else ceiling,
+                "ceiling": rates["judge_on_real"]["overall"] if ceiling is None else ceiling,
             }
         known = [rates[side] for side in ("present", "absent") if rates[side] is not None]
         rows.append({"name": name, "balanced": float(np.mean(known)) if known else None, **sides})

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from diffusers import AutoencoderKL
 
-from facet.artifacts import whole_file
+from facet.artifacts import EVALUATION_SCHEMA, whole_file
 from facet.data.datasets import FaceSet
 from facet.errors import ArtifactError
 from facet.evaluation.adherence import agreement, judge_accuracy, judge_faces
@@ -74,7 +74,8 @@ def evaluate(
     }
     if params.inception:
         scores["fidelity"]["inception"] = _inception(params.inception, samples, faces, reference, seed)
-    return Evaluation({**scores, "protocol": _protocol(samples, reference)}, seen, originals, reconstructions)
+    record = {"schema": EVALUATION_SCHEMA, **scores, "protocol": _protocol(samples, reference)}
+    return Evaluation(record, seen, originals, reconstructions)
 
 
 def _check_fit(samples: SampleSet, faces: FaceSet, reference: Reference, judge: Path) -> None:
@@ -133,8 +134,7 @@ def _adherence(
         "judge_on_real": ceiling["mean"],
         "judge_on_real_balanced": ceiling["balanced"],
         "attributes": {
-            name: {**rates, "judge_on_real": ceiling["attributes"][name]["overall"]}
-            for name, rates in asked["attributes"].items()
+            name: {**rates, "judge_on_real": ceiling["attributes"][name]} for name, rates in asked["attributes"].items()
         },
     }
 
@@ -167,6 +167,12 @@ def _protocol(samples: SampleSet, reference: Reference) -> dict[str, Any]:
     }
 
 
+def headline(record: Mapping[str, Any]) -> dict[str, Any]:
+    """The record's scores without protocol and per-attribute tables: what `dvc metrics` shows and compares."""
+    adherence = {name: value for name, value in record["adherence"].items() if name != "attributes"}
+    return {"fidelity": record["fidelity"], "adherence": adherence, "autoencoder": record["autoencoder"]}
+
+
 def write_adherence(path: Path, record: Mapping[str, Any]) -> None:
     """Per-attribute adherence as CSV for `dvc plots`: attribute, asked vs seen, and the judge's ceiling."""
     columns = ("attribute", "overall", "present", "absent", "judge_on_real")
@@ -174,4 +180,5 @@ def write_adherence(path: Path, record: Mapping[str, Any]) -> None:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(columns)
         for name, rates in record["adherence"]["attributes"].items():
-            writer.writerow([name, *("" if rates[c] is None else rates[c] for c in columns[1:])])
+            row = {**rates, "judge_on_real": rates["judge_on_real"]["overall"]}
+            writer.writerow([name, *("" if row[c] is None else row[c] for c in columns[1:])])

@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 from jinja2 import Environment, StrictUndefined
-from markupsafe import Markup
 
 from facet.artifacts import flatten, read_json, whole_file
 from facet.data.datasets import FaceSet
@@ -67,7 +66,7 @@ def _sections(
         "faces": faces.about,
         "grid": sample_grid(samples, seen, names, columns),
         "contrasts": contrasts(record, samples, seen, names, columns),
-        "adherence": adherence_rows(record, steps["train_judge"], samples, names, columns),
+        "adherence": adherence_rows(record, samples, names, columns),
         "reconstructions": reconstructions(evaluation),
         "training": [_training(step, curves[step]) for step in _TRAINED],
         "marginals": marginals(faces, samples, seen, names, columns),
@@ -262,11 +261,10 @@ def _training(step: str, curve: Mapping[str, list[tuple[float, float]]]) -> dict
     }
 
 
-def _chart(title: str, series: Mapping[str, list[tuple[float, float]]]) -> Markup:
+def _chart(title: str, series: Mapping[str, list[tuple[float, float]]]) -> str:
     labelled = {_term(name): points for name, points in series.items()}
     ends = "; ".join(f"{name} from {points[0][1]:.3g} to {points[-1][1]:.3g}" for name, points in labelled.items())
-    # The chart is built as an element tree, which escapes what it is given.
-    return Markup(line_chart(labelled, f"{title}: {ends}", dashed=("constant guess",)))
+    return line_chart(labelled, f"{title}: {ends}", dashed=("constant guess",))
 
 
 def _term(column: str) -> str:

@@ -7,7 +7,8 @@ from typing import Any
 
 from facet.artifacts import (
     DATA_DOCS,
-    METRICS,
+    EVALUATION,
+    EVALUATION_SCHEMA,
     RECONSTRUCTION_GRID,
     REGISTRATION,
     REGISTRATION_SCHEMA,
@@ -21,7 +22,7 @@ Row = tuple[str, Any, str]
 
 def read_summary() -> tuple[list[Row], list[tuple[str, str]]]:
     """(score, value, meaning) rows and (what, where) pairs. Raises ArtifactError where the chain has not run."""
-    record = read_json(METRICS / "evaluate.json")
+    record = read_json(EVALUATION, EVALUATION_SCHEMA)
     registered = read_json(REGISTRATION, REGISTRATION_SCHEMA)
     fidelity, adherence, vae = record["fidelity"]["judge"], record["adherence"], record["autoencoder"]
     samples, floor = record["protocol"]["samples"], record["protocol"]["floor_faces"]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from facet.artifacts import (
+    EVALUATION,
     FACES,
     FACES_SCHEMA,
     METRICS,
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
 
 # The step whose metrics stand for the whole chain, and the step that is running: it has nothing to mirror yet.
 _HEADLINE, _SELF = "evaluate", "register"
-EVALUATION = METRICS / f"{_HEADLINE}.json"
 
 
 @dataclasses.dataclass(frozen=True)

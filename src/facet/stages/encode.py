@@ -17,7 +17,7 @@ def main() -> None:
     params = read_section("encode", SECTION)
     be_deterministic()
     about = encode_faces(load_autoencoder(VAE).to(default_device()), load_faces(FACES), params, LATENTS)
-    write_json(METRICS / "encode.json", {key: about[key] for key in ("count", "shape", "mean", "std")})
+    write_json(METRICS / "encode.json", {"latents": about["count"], "shape": "x".join(map(str, about["shape"]))})
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""artifacts/samples, reference, judge, decoder, faces -> metrics/evaluate.json, plots, reports/report.html."""
+"""artifacts/samples, reference, judge, decoder, faces -> artifacts/evaluation.json, metrics, plots, the report."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import numpy as np
 
 from facet.artifacts import (
     DECODER,
+    EVALUATION,
     FACES,
     JUDGE,
     METRICS,
@@ -18,7 +19,7 @@ from facet.artifacts import (
 )
 from facet.data.datasets import load_faces
 from facet.evaluation.grids import grid, pairs, save_picture
-from facet.evaluation.record import EvaluateParams, evaluate, write_adherence
+from facet.evaluation.record import EvaluateParams, evaluate, headline, write_adherence
 from facet.evaluation.reference import load_reference
 from facet.evaluation.report import write_report
 from facet.evaluation.samples import load_samples
@@ -36,7 +37,8 @@ def main() -> None:
     samples, faces = load_samples(SAMPLES), load_faces(FACES)
     vae = load_autoencoder(DECODER).to(default_device())
     done = evaluate(params, samples, faces, load_reference(REFERENCE), JUDGE, vae, read_seed())
-    write_json(METRICS / "evaluate.json", done.record)
+    write_json(EVALUATION, done.record)
+    write_json(METRICS / "evaluate.json", headline(done.record))
     write_adherence(METRICS / "adherence.csv", done.record)
     save_picture(grid(samples.faces[:80], columns=10, zoom=2), SAMPLE_GRID)
     some = np.linspace(0, len(done.originals) - 1, 30).astype(int)

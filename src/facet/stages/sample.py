@@ -22,7 +22,7 @@ def main() -> None:
     pipeline = load_pipeline(PIPELINE).to(default_device())
     digest = digest_pipeline(PIPELINE)
     write_samples(pipeline, digest, conditions(load_faces(FACES), params.count, read_seed()), SAMPLES)
-    write_json(METRICS / "sample.json", {"samples": params.count, "model": digest})
+    write_json(METRICS / "sample.json", {"samples": params.count})
 
 
 if __name__ == "__main__":

@@ -44,7 +44,8 @@ def main() -> None:
         accuracy = judge_accuracy(judge, faces, faces.rows("valid", "test"))
         with whole_folder(JUDGE) as folder:
             save_model(judge.cpu(), folder)
-        write_json(METRICS / "train_judge.json", {"accuracy": accuracy, "final": last})
+        scores = {"accuracy": accuracy["mean"], "accuracy_balanced": accuracy["balanced"]}
+        write_json(METRICS / "train_judge.json", scores | {"final": last})
 
 
 if __name__ == "__main__":
