@@ -79,9 +79,9 @@ def test_what_an_earlier_kill_left_is_swept_away(tmp_path):
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
 def test_a_full_disk_is_one_sentence(number, tmp_path):
     for writer in (whole_folder, whole_file):
-        with pytest.raises(ArtifactError, match=r"the disk is full: .*out was not written; free some space"):
-            with writer(tmp_path / "out"):
-                raise OSError(number, os.strerror(number))
+        full = pytest.raises(ArtifactError, match=r"the disk is full: .*out was not written; free some space")
+        with full, writer(tmp_path / "out"):
+            raise OSError(number, os.strerror(number))
         assert list(tmp_path.iterdir()) == []
 
 

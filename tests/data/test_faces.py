@@ -112,7 +112,7 @@ def test_a_truncated_jpeg_is_a_sentence(keep, photograph):
     "data", [b"", b"\x00", b"<html></html>", b"GIF89a", b"\x89PNG\r\n\x1a\n", b"\xff\xd8", b"\xff\xd8\xff\xe0" * 20]
 )
 def test_what_is_no_picture_is_a_sentence(data):
-    with pytest.raises(DataError, match="broken JPEG|not a readable picture"):
+    with pytest.raises(DataError, match=r"broken JPEG|not a readable picture"):
         decode_face(data, 64, "square")
 
 

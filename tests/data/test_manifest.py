@@ -82,7 +82,7 @@ def test_an_empty_table_is_a_sentence(raw, tmp_path):
 
 @pytest.mark.parametrize("what", ["attributes", "splits"])
 def test_other_labels_make_another_description(what, raw, tmp_path):
-    """Steps tell their inputs apart by faces.json: the same pixels under other labels must not pass for the same set."""
+    """Steps tell their inputs apart by faces.json: the same pixels under other labels are another set."""
     changed = np.array(getattr(raw, what))
     if what == "attributes":
         changed[0] *= -1

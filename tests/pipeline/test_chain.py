@@ -195,4 +195,5 @@ def test_a_truncated_picture_is_one_sentence_and_leaves_nothing_behind(broken):
         for name, content in contents.items():
             pictures.writestr(name, content)
     assert "picture 000007.jpg" in last_error(dvc(broken, "repro", "prepare", fails=True))
-    assert not list((broken / "artifacts").glob("*faces*")) and not list((broken / "artifacts").glob(".*partial"))
+    assert not list((broken / "artifacts").glob("*faces*"))
+    assert not list((broken / "artifacts").glob(".*partial"))
