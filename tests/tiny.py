@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+import random
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +135,11 @@ def child_environment(**changes: str) -> dict[str, str]:
     """The environment of a real facet process: this checkout's code, quiet, one thread."""
     quiet = {"PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
     return {**os.environ, **quiet, **changes}
+
+
+def on_one_core() -> None:
+    """``preexec_fn`` of a child: facet takes as many threads as it may use cores, and tiny networks lose by a second."""
+    os.sched_setaffinity(0, {random.choice(sorted(os.sched_getaffinity(0)))})
 
 
 def contents(folder: Path) -> dict[str, bytes]:

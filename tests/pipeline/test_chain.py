@@ -88,6 +88,7 @@ def dvc(folder: Path, *arguments: str, fails: bool = False) -> str:
         stderr=subprocess.STDOUT,
         text=True,
         check=False,
+        preexec_fn=tiny.on_one_core,
     )
     assert (done.returncode != 0) == fails, done.stdout
     return done.stdout
@@ -145,6 +146,7 @@ def test_a_clone_that_is_killed_on_the_way_ends_with_the_same_lock(whole, drawn,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
+        preexec_fn=tiny.on_one_core,
     )
     while process.poll() is None and not list((folder / "checkpoints/train_unet").glob("*/step-*")):
         time.sleep(0.01)
