@@ -138,7 +138,7 @@ def child_environment(**changes: str) -> dict[str, str]:
 
 
 def on_one_core() -> None:
-    """``preexec_fn`` of a child: facet takes as many threads as it may use cores, and tiny networks lose by a second."""
+    """``preexec_fn`` of a child: facet takes a thread for each core it may use, and tiny networks lose by a second."""
     os.sched_setaffinity(0, {random.choice(sorted(os.sched_getaffinity(0)))})
 
 
