@@ -54,6 +54,7 @@ COPY --from=build --chown=facet:facet /workspace/src/ src/
 COPY --chown=facet:facet pyproject.toml README.md LICENSE params.yaml dvc.yaml dvc.lock data.dvc .dvcignore ./
 COPY --chown=facet:facet .dvc/config .dvc/.gitignore .dvc/
 COPY --chown=facet:facet flows/ flows/
+COPY --chown=facet:facet presets/ presets/
 COPY --chown=facet:facet sample/ sample/
 # The copy in the image is no git clone; a mounted one has its own settings.
 RUN printf '[core]\n    no_scm = true\n' > .dvc/config.local && chown -R facet:facet .dvc
