@@ -28,6 +28,10 @@ from facet.data.drawn import write_drawn_set
 from facet.data.latents import LatentSet, load_latents
 from facet.data.layouts import RawSet, read_celeba
 from facet.data.manifest import PrepareParams, write_faces
+from facet.torchvision_ops import declare_missing
+
+# A test module may import diffusers or torch-fidelity before anything of facet that needs this.
+declare_missing()
 
 
 @pytest.fixture(scope="session", autouse=True)
