@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 
 import pytest
@@ -12,6 +13,7 @@ from torch import nn
 from facet.diffusion.objective import build_objective
 from facet.errors import TrainingError
 from facet.models.denoiser import Denoiser
+from facet.stages import train_unet
 from facet.training import alarms
 from facet.training.checkpoint import CheckpointStore
 from facet.training.ema import Ema
@@ -191,6 +193,22 @@ def test_a_denoiser_that_ignores_its_condition_is_warned_of(make_unet_task, acce
     with pytest.warns(alarms.TrainingWarning, match="condition is ignored"):
         shown = alarms.warn([alarms.condition_matters(share)])
     assert len(shown) == 1
+
+
+def test_the_step_shows_the_warning_and_keeps_it_in_its_metrics(faces_folder, latents_folder, tmp_path, monkeypatch):
+    """The classic: the condition is computed and then not handed on."""
+    forward = Denoiser.forward
+    monkeypatch.setattr(Denoiser, "forward", lambda self, x, t, states: forward(self, x, t, states * 0))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "artifacts").mkdir()
+    (tmp_path / "artifacts/faces").symlink_to(faces_folder)
+    (tmp_path / "artifacts/latents").symlink_to(latents_folder)
+    tiny.write_params(tmp_path, tiny.chain_params())
+    with pytest.warns(alarms.TrainingWarning, match="condition is ignored"):
+        train_unet.main()
+    metrics = json.loads((tmp_path / "metrics/train_unet.json").read_text())
+    assert metrics["condition_share"] == 0
+    assert "condition is ignored" in metrics["warnings"][0]
 
 
 @pytest.mark.parametrize("times", [2, 0])
