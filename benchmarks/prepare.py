@@ -1,4 +1,4 @@
-"""JPEG -> cropped, resized uint8 face: DCT-scaled decoding in threads beside a Pillow loop, and their difference."""
+"""JPEG -> cropped, resized uint8 face: libjpeg-turbo in threads beside a Pillow loop, and their difference."""
 
 from __future__ import annotations
 
