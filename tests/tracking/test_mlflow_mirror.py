@@ -127,6 +127,16 @@ def test_two_mirrors_at_once_agree_on_the_runs(store, chain):
     mirror_here(store, "race")
     left = client.search_runs([number])
     assert sorted(r.data.tags[STAGE_TAG] for r in left) == ["chain", "evaluate", "train_unet"]
+    assert len(set(runs)) == 1
+
+
+def test_what_two_hosts_made_at_once_is_brought_back_to_the_oldest(store, chain):
+    client, root = store
+    _, number, run = mirror_here(store, "hosts")
+    for _ in range(2):
+        client.create_run(number, tags={CHAIN_TAG: "k1", STAGE_TAG: "chain"})
+    assert mirror_here(store, "hosts")[2] == run
+    assert len(client.search_runs([number])) == 3
 
 
 def test_another_key_is_another_chain(store, chain):

@@ -17,6 +17,7 @@ import math
 import os
 import re
 import socket
+import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
@@ -148,16 +149,25 @@ def _knock(uri: str) -> None:
 
 @contextlib.contextmanager
 def _alone_at(uri: str) -> Iterator[None]:
-    """Hold the lock of a SQLite file's folder: two processes that both make MLflow's tables break each other."""
-    if urlsplit(uri).scheme != "sqlite":
-        yield
-        return
-    folder = os.open(Path(uri.removeprefix("sqlite:///")).parent, os.O_RDONLY)
+    """Hold this host's lock for ``uri``: two processes that both make MLflow's tables, or the same run, break each
+    other."""
+    lock = os.open(_lock_of(uri), os.O_RDONLY | (0 if _is_file(uri) else os.O_CREAT), 0o600)
     try:
-        fcntl.flock(folder, fcntl.LOCK_EX)
+        fcntl.flock(lock, fcntl.LOCK_EX)
         yield
     finally:
-        os.close(folder)
+        os.close(lock)
+
+
+def _lock_of(uri: str) -> Path:
+    """What is locked: the folder of a SQLite file, which all its users see, or a file of this user's for a server."""
+    if _is_file(uri):
+        return Path(uri.removeprefix("sqlite:///")).parent
+    return Path(tempfile.gettempdir()) / f"facet-{os.getuid()}-mlflow-{digest_json(place(uri))[:16]}.lock"
+
+
+def _is_file(uri: str) -> bool:
+    return urlsplit(uri).scheme == "sqlite"
 
 
 def _knock_at_file(database: Path) -> None:
@@ -234,16 +244,19 @@ def mirror(client: MlflowClient, experiment: str, key: str, records: Sequence[St
 
 
 def find_or_create_run(client: MlflowClient, experiment: str, key: str, stage: str, parent: str | None = None) -> Any:
-    """The one run with these tags. Where two mirrors create it at once, both end up with the older one."""
-    found = _runs(client, experiment, key, stage)
-    if not found:
-        tags = {CHAIN_TAG: key, STAGE_TAG: stage} | ({"mlflow.parentRunId": parent} if parent else {})
-        name = f"{stage}-{key[:8]}" if parent is None else stage
-        created = client.create_run(experiment, run_name=name, tags=tags)
-        found = _runs(client, experiment, key, stage) or [created]
-        if found[0].info.run_id != created.info.run_id:
-            client.delete_run(created.info.run_id)
-    return found[0]
+    """The one run with these tags. MLflow can't refuse a second one, so mirrors of one host take turns here, and what
+    mirrors of two hosts made at once is brought back to the oldest by whoever looks next."""
+    with _alone_at(client.tracking_uri):
+        found = _runs(client, experiment, key, stage)
+        if not found:
+            tags = {CHAIN_TAG: key, STAGE_TAG: stage} | ({"mlflow.parentRunId": parent} if parent else {})
+            name = f"{stage}-{key[:8]}" if parent is None else stage
+            client.create_run(experiment, run_name=name, tags=tags)
+            found = _runs(client, experiment, key, stage)
+    keep, *surplus = found
+    for run in surplus:
+        client.delete_run(run.info.run_id)
+    return keep
 
 
 def _runs(client: MlflowClient, experiment: str, key: str, stage: str) -> list[Any]:
