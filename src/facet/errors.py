@@ -7,7 +7,8 @@
     ├── DataError              raw data is missing, broken, or not what it claims to be
     ├── ArtifactError          a file that a step made is missing, of another schema, or damaged
     ├── TrainingError          a training alarm stopped the run
-    └── RegistryError          the model registry or tracking server refused, or was refused
+    ├── RegistryError          the model registry or tracking server refused, or was refused
+    └── UnreachableError       exit code 75: a server or a bucket does not answer; the same command may work later
 
 Each message is one sentence that says what was given, what was expected, and what to do next.
 The command line prints the message alone; ``--debug`` adds the traceback.
@@ -21,6 +22,8 @@ from collections.abc import Iterable
 
 class FacetError(Exception):
     """Base of all errors that carry a sentence for the user."""
+
+    exit_code = 1
 
 
 class ParamsError(FacetError):
@@ -40,7 +43,14 @@ class TrainingError(FacetError):
 
 
 class RegistryError(FacetError):
-    """The model registry could not be reached, or a registration was refused."""
+    """The model registry refused, or was refused."""
+
+
+class UnreachableError(FacetError):
+    """A server or a bucket does not answer. The one error that is worth another try, unchanged, a little later."""
+
+    # sysexits.h, EX_TEMPFAIL.
+    exit_code = 75
 
 
 def did_you_mean(given: str, valid: Iterable[str], most: int = 3) -> str:

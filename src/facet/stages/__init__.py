@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Callable
 
 from facet.errors import FacetError
+from facet.lifeline import die_with_parent
 
 _NO_TELEMETRY = {
     "DO_NOT_TRACK": "1",
@@ -21,10 +22,14 @@ _NO_TELEMETRY = {
 
 
 def run(main: Callable[[], None]) -> None:
-    """Run a stage's ``main``: an expected error becomes one sentence and exit code 1.
+    """Run a stage's ``main``: an expected error becomes one sentence and its exit code.
 
-    ``--debug`` or FACET_DEBUG=1 shows the traceback as well. Telemetry of the libraries is off unless asked for.
+    The step ends with whoever started it: a trainer that nobody waits for would hold the GPU, and write beside its
+    successor. ``--debug`` or FACET_DEBUG=1 shows the traceback as well. Telemetry of the libraries is off unless asked
+    for.
     """
+    if _is_the_program():
+        die_with_parent()
     for name, value in _NO_TELEMETRY.items():
         os.environ.setdefault(name, value)
     warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
@@ -34,7 +39,13 @@ def run(main: Callable[[], None]) -> None:
         if "--debug" in sys.argv or os.environ.get("FACET_DEBUG") == "1":
             raise
         print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
+        sys.exit(error.exit_code)
     except KeyboardInterrupt:
         print("interrupted: run the same command again to go on from the last checkpoint.", file=sys.stderr)
         sys.exit(130)
+
+
+def _is_the_program() -> bool:
+    """Whether this process was started as ``python -m facet.stages.<step>``, and is not a test or a notebook."""
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    return spec is not None and spec.name.startswith(f"{__name__}.")

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from facet.artifacts import CURVES, METRICS, digest_json, flatten, read_json
-from facet.errors import ArtifactError, FacetError, RegistryError
+from facet.errors import ArtifactError, FacetError, RegistryError, UnreachableError
 from facet.params import DEFAULT_PATH, load_yaml
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ def tracking_uri(root: Path | None = None) -> str:
 
 
 def connect(uri: str) -> MlflowClient:
-    """A client for the server or database at ``uri``. Raises RegistryError at once where nobody answers."""
+    """A client for the server or database at ``uri``. Raises UnreachableError at once where nobody answers."""
     # MLflow reads these when it is imported; its default of seven retries waits for minutes.
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
@@ -138,10 +138,15 @@ def _knock(uri: str) -> None:
             port = parts.port or {"postgresql": 5432, "mysql": 3306}.get(parts.scheme.partition("+")[0], 1433)
             socket.create_connection((parts.hostname, port), timeout=5).close()
         elif parts.scheme == "sqlite":
-            _knock_at_file(Path(uri.removeprefix("sqlite:///")))
+            database = Path(uri.removeprefix("sqlite:///"))
+            if not os.access(database if database.exists() else database.parent, os.R_OK | os.W_OK):
+                raise RegistryError(
+                    f"MLflow's database {database} is missing or not writable: make its folder, or correct or unset "
+                    "MLFLOW_TRACKING_URI, and run it again."
+                )
     except (OSError, ValueError) as error:
         reason = getattr(error, "reason", None) or error
-        raise RegistryError(
+        raise UnreachableError(
             f"MLflow at {place(uri)} can't be reached ({reason}): start it, or correct or unset MLFLOW_TRACKING_URI, "
             "and run it again."
         ) from error
@@ -168,12 +173,6 @@ def _lock_of(uri: str) -> Path:
 
 def _is_file(uri: str) -> bool:
     return urlsplit(uri).scheme == "sqlite"
-
-
-def _knock_at_file(database: Path) -> None:
-    target = database if database.exists() else database.parent
-    if not os.access(target, os.R_OK | os.W_OK):
-        raise OSError(f"{target} is missing or not writable")
 
 
 def place(uri: str) -> str:

@@ -1,38 +1,18 @@
-"""``facet …``: parsing and printing only. Heavy libraries are imported inside the command that needs them."""
+"""``facet generate`` and ``facet draw-faces``: pictures from a model, and pictures to train one."""
 
 from __future__ import annotations
 
 import json
 import math
-import os
-import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from facet.errors import FacetError, ParamsError
-
-app = typer.Typer(
-    name="facet",
-    help="From raw face photographs and an attribute table to a registered face generator.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
-
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+from facet.cli.options import AsJson
+from facet.errors import ParamsError
 
 
-@app.callback()
-def _root(
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an expected error too.")] = False,
-) -> None:
-    if debug:
-        os.environ["FACET_DEBUG"] = "1"
-
-
-@app.command()
 def generate(
     attributes: Annotated[
         str, typer.Option("--attributes", "-a", help='Wanted and, with a minus, unwanted: "Smiling,Eyeglasses,-Male".')
@@ -70,7 +50,6 @@ def generate(
     print(json.dumps(facts) if as_json else f"{num} faces, seeds {seed} to {seed + num - 1}: {out}")
 
 
-@app.command("draw-faces")
 def draw_faces(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write, in CelebA's layout.")],
     n: Annotated[int, typer.Option("--n", help="How many faces.")] = 4000,
@@ -87,53 +66,3 @@ def draw_faces(
     with bar(n, "draw", "face") as progress:
         write_drawn_set(out, n, seed, progress=lambda done: progress.update(done - progress.n))
     print(json.dumps({"out": str(out), "faces": n, "seed": seed}) if as_json else f"{n} faces in {out}/")
-
-
-@app.command()
-def params(
-    path: Annotated[Path, typer.Option(help="The file to check.")] = Path("params.yaml"),
-    as_json: AsJson = False,
-) -> None:
-    """Check every section of params.yaml against the step that reads it, before anything runs."""
-    from facet.sections import check_file
-
-    sections = check_file(path)
-    print(json.dumps({"sections": sections}) if as_json else f"{path}: {len(sections)} sections, all well-formed.")
-
-
-@app.command()
-def summary(as_json: AsJson = False) -> None:
-    """Print the chain's scores, and where the pictures, the report and the registry lie."""
-    from facet.evaluation.summary import read_summary
-
-    rows, places = read_summary()
-    if as_json:
-        print(json.dumps({"scores": {name: value for name, value, _ in rows}, "places": dict(places)}))
-    else:
-        _print_summary(rows, places)
-
-
-def _print_summary(rows: list[tuple[str, Any, str]], places: list[tuple[str, str]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(title="facet", title_justify="left")
-    for heading in ("score", "value", "what it says"):
-        table.add_column(heading, justify="right" if heading == "value" else "left")
-    for name, value, meaning in rows:
-        table.add_row(name, f"{value:g}" if isinstance(value, float) else str(value), meaning)
-    console = Console()
-    console.print(table)
-    for what, where in places:
-        console.print(f"{what:>16}  {where}", soft_wrap=True, highlight=False)
-
-
-def main() -> None:
-    """Entry point: an expected error becomes one sentence on stderr and exit code 1."""
-    try:
-        app()
-    except FacetError as error:
-        if os.environ.get("FACET_DEBUG") == "1":
-            raise
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)

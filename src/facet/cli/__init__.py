@@ -1,0 +1,47 @@
+"""``facet …``: parsing and printing only. Heavy libraries are imported inside the command that needs them."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from facet.cli import chain, drawing
+from facet.errors import FacetError
+
+app = typer.Typer(
+    name="facet",
+    help="From raw face photographs and an attribute table to a registered face generator.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+@app.callback()
+def _root(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an expected error too.")] = False,
+) -> None:
+    if debug:
+        os.environ["FACET_DEBUG"] = "1"
+
+
+for _panel, _commands in {
+    "The chain": (chain.params, chain.summary),
+    "Pictures": (drawing.generate, drawing.draw_faces),
+}.items():
+    for _command in _commands:
+        app.command(_command.__name__.replace("_", "-"), rich_help_panel=_panel)(_command)
+
+
+def main() -> None:
+    """Entry point: an expected error becomes one sentence on stderr and its exit code."""
+    try:
+        app()
+    except FacetError as error:
+        if os.environ.get("FACET_DEBUG") == "1":
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
