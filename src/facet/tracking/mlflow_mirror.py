@@ -118,7 +118,7 @@ def connect(uri: str) -> MlflowClient:
 
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    with mlflow_errors_named(uri), _alone_at(uri):
+    with mlflow_errors_named(uri), alone_at(uri):
         mlflow.set_tracking_uri(uri)
         client = mlflow.MlflowClient(tracking_uri=uri)
         # The first question to a new or older database makes or migrates its tables.
@@ -153,7 +153,7 @@ def _knock(uri: str) -> None:
 
 
 @contextlib.contextmanager
-def _alone_at(uri: str) -> Iterator[None]:
+def alone_at(uri: str) -> Iterator[None]:
     """Hold this host's lock for ``uri``: two processes that both make MLflow's tables, or the same run, break each
     other."""
     lock = os.open(_lock_of(uri), os.O_RDONLY | (0 if _is_file(uri) else os.O_CREAT), 0o600)
@@ -182,8 +182,8 @@ def place(uri: str) -> str:
 
 
 @contextlib.contextmanager
-def mlflow_errors_named(uri: str) -> Iterator[None]:
-    """Turn whatever MLflow and the libraries below it raise into one RegistryError sentence."""
+def mlflow_errors_named(uri: str, outcome: str = "nothing was registered") -> Iterator[None]:
+    """Turn whatever MLflow and the libraries below it raise into one RegistryError sentence that ends in ``outcome``."""
     try:
         yield
     except FacetError:
@@ -193,7 +193,7 @@ def mlflow_errors_named(uri: str) -> Iterator[None]:
         said = str(error).strip().splitlines() or [""]
         raise RegistryError(
             f"MLflow at {place(uri)} refused ({type(error).__name__}: {said[0][:200].rstrip('.')}); "
-            "nothing was registered: see to the server and run it again."
+            f"{outcome}: see to the server and run it again."
         ) from error
 
 
@@ -245,7 +245,7 @@ def mirror(client: MlflowClient, experiment: str, key: str, records: Sequence[St
 def find_or_create_run(client: MlflowClient, experiment: str, key: str, stage: str, parent: str | None = None) -> Any:
     """The one run with these tags. MLflow can't refuse a second one, so mirrors of one host take turns here, and what
     mirrors of two hosts made at once is brought back to the oldest by whoever looks next."""
-    with _alone_at(client.tracking_uri):
+    with alone_at(client.tracking_uri):
         found = _runs(client, experiment, key, stage)
         if not found:
             tags = {CHAIN_TAG: key, STAGE_TAG: stage} | ({"mlflow.parentRunId": parent} if parent else {})
