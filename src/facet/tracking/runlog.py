@@ -1,12 +1,15 @@
 """A step's own log: what happened when, as JSON lines in ``runs/<stage>/events.jsonl``.
 
 The file is the truth and MLflow a copy of it, so training needs no server. It is no DVC out: it may hold times, and
-it grows over resumed runs.
+it grows over resumed runs. `facet.tracking.events` reads it.
 """
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
+import os
 import sys
 import time
 from collections.abc import Mapping
@@ -17,29 +20,42 @@ from facet.artifacts import RUNS
 
 
 class RunLog:
-    """Appends one line an event: ``{"step": 10, "time": 1700000000.0, "loss": 0.5}``.
+    """Appends one line an event: ``{"step": 10, "time": 1700000000.0, "run": "1f0c…", "loss": 0.5}``.
 
-    Each line is written at once and whole, so that a follower sees it and a kill loses none. A disk that can't be
-    written is reported once on stderr and never raises: a log must not end the training it tells of.
+    ``run`` names the training run, which may be killed and resumed: lines of one run, whoever wrote them, make one
+    curve. Each line is written at once and whole, so that a follower sees it and a kill loses none. A disk that can't
+    be written is reported once on stderr and never raises: a log must not end the training it tells of. The file stays
+    locked (shared) while its writer lives, so that a follower can tell a slow run from a dead one.
     """
 
-    def __init__(self, stage: str, root: Path = RUNS):
+    def __init__(self, stage: str, root: Path = RUNS, run: str | None = None):
         self.path = root / stage / "events.jsonl"
+        self._named = {} if run is None else {"run": run}
         self._silent = False
         self._fresh = True
+        self._lock: int | None = None
 
     def log(self, step: int, values: Mapping[str, Any]) -> None:
-        """Append an event. ``values`` are numbers, booleans, text or None, under names other than step and time."""
+        """Append an event. ``values`` are numbers, booleans, text or None, under names other than step, time, run."""
         if self._silent:
             return
-        line = json.dumps({"step": int(step), "time": round(time.time(), 3), **values}, default=_plain) + "\n"
+        event = {"step": int(step), "time": round(time.time(), 3), **self._named, **values}
         try:
-            self._append(line)
+            self._append(json.dumps(event, default=_plain) + "\n")
         except OSError as error:
             self._silent = True
             print(
                 f"warning: {self.path} can't be written ({error.strerror}); the run goes on unlogged.", file=sys.stderr
             )
+
+    def close(self) -> None:
+        """Give the file's lock back: nothing more will be written."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def __del__(self) -> None:
+        self.close()
 
     def _append(self, line: str) -> None:
         if self._fresh:
@@ -49,19 +65,18 @@ class RunLog:
             self._fresh = False
         with self.path.open("ab", buffering=0) as stream:
             stream.write(line.encode())
+            if self._lock is None:
+                self._hold(stream.fileno())
 
-
-def read_events(path: Path) -> list[dict[str, Any]]:
-    """The whole events of a log, in the order written; lines that a kill cut short are skipped."""
-    events = []
-    for line in path.read_bytes().splitlines() if path.exists() else []:
+    def _hold(self, descriptor: int) -> None:
+        """Lock the file, or leave it for the next line where a follower is just trying the lock: nothing waits here."""
+        own = os.dup(descriptor)
         try:
-            event = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(event, dict) and "step" in event:
-            events.append(event)
-    return events
+            fcntl.flock(own, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            self._lock = own
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.close(own)
 
 
 def _ends_whole(path: Path) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from facet.precision import be_deterministic, default_device
 from facet.progress import bar
 from facet.tracking.runlog import RunLog
 from facet.training.checkpoint import CheckpointStore
-from facet.training.loop import Batch, LoopParams, Task, rows_of_step, train
+from facet.training.loop import Batch, LoopParams, StepReport, Task, rows_of_step, train
 
 
 class Session:
@@ -59,19 +60,31 @@ class Session:
             "torch": torch.__version__,
         }
         checkpoints = CheckpointStore(self.stage, whole_key)
-        rows = []
+        rows: list[dict[str, float]] = []
+        # Kept as long as the step lives: its lock says that the step does.
+        self._log = RunLog(self.stage, run=checkpoints.folder.name)
+        reports = train(task, params, seed=self.seed, accelerator=self.accelerator, checkpoints=checkpoints)
+        try:
+            self._follow(reports, rows, task, params)
+        except Exception as error:
+            if self.writes:
+                said = (str(error).strip().splitlines() or [type(error).__name__])[0]
+                self._log.log(rows[-1]["step"] if rows else 0, {"error": said[:500]})
+            raise
+        if self.writes:
+            write_curve(self.curve, rows)
+        return {name: float(f"{value:.6g}") for name, value in rows[-1].items()}
+
+    def _follow(self, reports: Iterator[StepReport], rows: list, task: Task, params: LoopParams) -> None:
+        """Run the loop to its end: its reports into ``rows``, the progress bar and the event log."""
         losses = ["loss"] if len(task.players) == 1 else [f"{player}_loss" for player in task.players]
-        log = RunLog(self.stage)
         with bar(params.steps, self.stage, "step") as progress:
-            for report in train(task, params, seed=self.seed, accelerator=self.accelerator, checkpoints=checkpoints):
+            for report in reports:
                 rows.append({"step": report.step} | report.values)
                 progress.update(report.step - progress.n)
                 progress.set_postfix({name: f"{report.values[name]:.4f}" for name in losses})
                 if self.writes and report.samples:
-                    log.log(report.step, report.values | {"samples_per_second": report.samples / report.seconds})
-        if self.writes:
-            write_curve(self.curve, rows)
-        return {name: float(f"{value:.6g}") for name, value in rows[-1].items()}
+                    self._log.log(report.step, report.values | {"samples_per_second": report.samples / report.seconds})
 
 
 def write_curve(path: Path, rows: list[dict[str, float]]) -> None:
