@@ -183,7 +183,7 @@ def place(uri: str) -> str:
 
 @contextlib.contextmanager
 def mlflow_errors_named(uri: str, outcome: str = "nothing was registered") -> Iterator[None]:
-    """Turn whatever MLflow and the libraries below it raise into one RegistryError sentence that ends in ``outcome``."""
+    """Turn what MLflow and the libraries below it raise into one RegistryError sentence that tells of ``outcome``."""
     try:
         yield
     except FacetError:
