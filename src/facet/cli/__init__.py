@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from facet.cli import chain, drawing
+from facet.cli import chain, drawing, orchestration
 from facet.errors import FacetError
 
 app = typer.Typer(
@@ -30,10 +30,12 @@ def _root(
 
 for _panel, _commands in {
     "The chain": (chain.params, chain.summary),
+    "Flows": (orchestration.flow, orchestration.refresh, orchestration.schedule, orchestration.doctor),
     "Pictures": (drawing.generate, drawing.draw_faces),
 }.items():
     for _command in _commands:
-        app.command(_command.__name__.replace("_", "-"), rich_help_panel=_panel)(_command)
+        _settings = orchestration.PASS_ON if _panel == "Flows" else None
+        app.command(_command.__name__.replace("_", "-"), rich_help_panel=_panel, context_settings=_settings)(_command)
 
 
 def main() -> None:

@@ -1,0 +1,5 @@
+"""``python -m facet`` is ``facet``, of this very Python."""
+
+from facet.cli import main
+
+main()
