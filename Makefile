@@ -106,10 +106,11 @@ COMPILE = uv pip compile --quiet --generate-hashes --python-version 3.11 --pytho
 
 # Keeps every pin that still fits; `make lock LOCK_ARGS=--upgrade` takes the newest of all. The CUDA lock starts from the
 # CPU one, so that the two differ in torch alone.
-lock: $(BIN)/uv  ## resolve pyproject.toml into the three locks again
+lock: $(BIN)/uv  ## resolve pyproject.toml into the locks again
 	echo 'torch==$(TORCH)+cpu' | $(COMPILE) pyproject.toml --extra pipeline --extra dev --constraints - \
 	  $(WHEELS) --output-file requirements.lock
 	cp requirements.lock requirements-gpu.lock
 	echo 'torch==$(TORCH)' | $(COMPILE) pyproject.toml --extra pipeline --extra dev --constraints - \
 	  --output-file requirements-gpu.lock
 	printf 'uv\nsetuptools\n' | $(COMPILE) - --output-file requirements-bootstrap.lock
+	$(COMPILE) deploy/requirements.in --constraints requirements.lock --output-file deploy/requirements.lock
