@@ -16,9 +16,9 @@ from facet.tracking.mlflow_mirror import (
     experiment_id,
     mirror,
     place,
-    read_records,
     tracking_uri,
 )
+from facet.tracking.records import read_records
 
 # MLflow and the libraries below it warn of their own doings.
 pytestmark = pytest.mark.filterwarnings("ignore")

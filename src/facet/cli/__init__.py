@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from facet.cli import chain, drawing, orchestration
+from facet.cli import chain, drawing, orchestration, tracking
 from facet.errors import FacetError
 
 app = typer.Typer(
@@ -29,7 +29,7 @@ def _root(
 
 
 for _panel, _commands in {
-    "The chain": (chain.params, chain.summary),
+    "The chain": (chain.params, chain.summary, tracking.mirror),
     "Flows": (orchestration.flow, orchestration.refresh, orchestration.schedule, orchestration.doctor),
     "Pictures": (drawing.generate, drawing.draw_faces),
 }.items():

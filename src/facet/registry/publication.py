@@ -25,21 +25,20 @@ from facet.diffusion.pipeline import FacePipeline, save_pipeline
 from facet.registry import lineage, mlflow_registry
 from facet.registry.card import CardFacts, render_card
 from facet.registry.mlflow_registry import Bundle, RegisterParams
+from facet.tracking.live import live_key
 from facet.tracking.mlflow_mirror import (
     connect,
     experiment_id,
     mirror,
     mlflow_errors_named,
     place,
-    read_records,
     tag_run,
     tracking_uri,
 )
+from facet.tracking.records import StageRecord, read_records
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-
-    from facet.tracking.mlflow_mirror import StageRecord
 
 # The step whose metrics stand for the whole chain, and the step that is running: it has nothing to mirror yet.
 _HEADLINE, _SELF = "evaluate", "register"
@@ -90,7 +89,7 @@ def publish(pipeline: FacePipeline, params: RegisterParams) -> Publication:
         record = _record(params, digest, evaluation, faces)
         with mlflow_errors_named(uri):
             experiment = experiment_id(client, params.experiment)
-            run = mirror(client, experiment, _chain_key(digest, records), records, headline=_HEADLINE)
+            run = mirror(client, experiment, _chain_key(digest, records), records, _HEADLINE, live_key())
             tags = _tags(record, origin, params)
             _log_papers(client, run, files, tags)
             version, created = mlflow_registry.register(

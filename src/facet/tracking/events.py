@@ -12,9 +12,14 @@ from pathlib import Path
 from typing import Any
 
 # What an event says beside the values of the curve.
-_BESIDE = ("step", "time", "run", "error", "samples_per_second")
+_BESIDE = ("step", "time", "run", "samples_per_second")
+# Events that tell of the run instead of a step.
+_ENDED, _ERROR = "ended", "error"
 
+# (name, step, value)
 Point = tuple[str, int, float]
+# (step, samples a second, milliseconds since 1970)
+SpeedPoint = tuple[int, float, int]
 
 
 def parse_events(lines: bytes) -> list[dict[str, Any]]:
@@ -64,11 +69,12 @@ class EventTail:
 
 @dataclasses.dataclass(frozen=True)
 class LiveCurve:
-    """What the newest run in a log has reported: its curve and its speed as (name, step, value), and, where it failed,
-    why."""
+    """What the newest run in a log has reported: its curve, its speed, whether it reached its last step, and, where it
+    failed, why."""
 
     curve: tuple[Point, ...]
-    speed: tuple[Point, ...]
+    speed: tuple[SpeedPoint, ...]
+    ended: bool
     error: str | None
 
 
@@ -81,21 +87,21 @@ def live_curve(events: Iterable[Mapping[str, Any]]) -> LiveCurve:
     events = list(events)
     newest = events[-1].get("run") if events else None
     rows: dict[int, Mapping[str, Any]] = {}
-    speed: dict[int, float] = {}
-    error = None
-    for event in events:
-        if event.get("run") != newest:
+    speed: dict[int, SpeedPoint] = {}
+    last: Mapping[str, Any] = {}
+    for last in (event for event in events if event.get("run") == newest):
+        if _ENDED in last or _ERROR in last:
             continue
-        error = event.get("error")
-        if error is None:
-            step = int(event["step"])
-            rows[step] = {name: value for name, value in event.items() if name not in _BESIDE}
-            speed.setdefault(step, float(event.get("samples_per_second", math.nan)))
+        step = int(last["step"])
+        rows[step] = {name: value for name, value in last.items() if name not in _BESIDE}
+        if "samples_per_second" in last and "time" in last:
+            speed.setdefault(step, (step, float(last["samples_per_second"]), int(last["time"] * 1000)))
     curve = [(name, step, rounded(value)) for step in sorted(rows) for name, value in rows[step].items()]
     return LiveCurve(
         curve=tuple(point for point in curve if math.isfinite(point[2])),
-        speed=tuple(("samples_per_second", step, value) for step, value in sorted(speed.items()) if value == value),
-        error=error,
+        speed=tuple(point for _, point in sorted(speed.items()) if math.isfinite(point[1])),
+        ended=_ENDED in last,
+        error=last.get(_ERROR),
     )
 
 

@@ -1,19 +1,17 @@
 """An idempotent copy of what the steps wrote into MLflow: one run for the chain, one below it for each step.
 
-Steps never talk to MLflow. They leave params, metrics and curves in files; this reads the files and brings MLflow up
-to them. Runs are found again by their tags and metrics carry reproducible timestamps, so mirroring twice, mirroring
-after a kill, or two mirrors at once leave what one mirror leaves.
+Steps never talk to MLflow. They leave params, metrics and curves in files (`facet.tracking.records`); this brings
+MLflow up to them. Runs are found again by their tags and metrics carry reproducible timestamps, so mirroring twice,
+mirroring after a kill, or two mirrors at once leave what one mirror leaves. What `facet.tracking.follow` copied while
+the chain ran is taken over where it is right, and made anew where it isn't.
 """
 
 from __future__ import annotations
 
 import contextlib
-import csv
 import dataclasses
 import fcntl
-import json
 import logging
-import math
 import os
 import re
 import socket
@@ -25,78 +23,28 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from facet.artifacts import CURVES, METRICS, digest_json, flatten, read_json
-from facet.errors import ArtifactError, FacetError, RegistryError, UnreachableError
-from facet.params import DEFAULT_PATH, load_yaml
+from facet.artifacts import digest_json
+from facet.errors import FacetError, RegistryError, UnreachableError
+from facet.tracking.live import taking_turns
+from facet.tracking.records import StageRecord
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 CHAIN_TAG = "facet.chain"
 STAGE_TAG = "facet.stage"
+# On the chain's run: under which name it was, or would have been, followed while it ran.
+LIVE_TAG = "facet.live"
 _WHOLE_TAG = "facet.mirrored"
-_CHAIN = "chain"
+CHAIN = "chain"
+
+# MLflow's prefix for figures of the machine; they are no part of a record.
+SYSTEM = "system/"
 
 # MLflow's own limits for one log_batch call.
 _METRICS_A_BATCH = 1000
 _PARAMS_A_BATCH = 100
 _PARAM_LENGTH = 6000
-
-
-# --- what there is to mirror ------------------------------------------------------------------------------------------
-
-
-@dataclasses.dataclass(frozen=True)
-class StageRecord:
-    """What a step left in files: flat params, flat numbers, and curves as (name, step, value) in the file's order."""
-
-    name: str
-    params: dict[str, str]
-    metrics: dict[str, float]
-    curve: tuple[tuple[str, int, float], ...] = ()
-
-
-def read_records(
-    params: Path = DEFAULT_PATH, metrics: Path = METRICS, curves: Path = CURVES, leave_out: Sequence[str] = ()
-) -> list[StageRecord]:
-    """One record for each section of ``params`` and each file in ``metrics`` and ``curves``, in params.yaml's order."""
-    content = load_yaml(params)
-    sections = {name: section for name, section in content.items() if isinstance(section, Mapping)}
-    written = sorted({p.stem for p in [*metrics.glob("*.json"), *curves.glob("*.csv")]} - set(sections))
-    return [
-        StageRecord(
-            name=name,
-            params={key: _text(value) for key, value in flatten(sections.get(name, {})).items()},
-            metrics=_numbers(metrics / f"{name}.json"),
-            curve=read_curve(curves / f"{name}.csv"),
-        )
-        for name in [*sections, *written]
-        if name not in leave_out
-    ]
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-
-def _numbers(path: Path) -> dict[str, float]:
-    if not path.exists():
-        return {}
-    flat = flatten(read_json(path))
-    return {k: float(v) for k, v in flat.items() if isinstance(v, (int, float)) and not isinstance(v, bool)}
-
-
-def read_curve(path: Path) -> tuple[tuple[str, int, float], ...]:
-    """A curve file (first column ``step``, then one column a value) as (name, step, value); blanks and NaN left out."""
-    if not path.exists():
-        return ()
-    with path.open(newline="", encoding="utf-8") as stream:
-        rows = list(csv.DictReader(stream))
-    try:
-        points = [(k, int(float(row["step"])), float(v)) for row in rows for k, v in row.items() if k != "step" and v]
-    except (KeyError, TypeError, ValueError) as error:
-        raise ArtifactError(f"{path} is not a curve ({error!r}): delete it and run `dvc repro`.") from None
-    return tuple(point for point in points if math.isfinite(point[2]))
 
 
 # --- reaching MLflow --------------------------------------------------------------------------------------------------
@@ -223,65 +171,135 @@ def experiment_id(client: MlflowClient, name: str, root: Path | None = None) -> 
 # --- mirroring --------------------------------------------------------------------------------------------------------
 
 
-def mirror(client: MlflowClient, experiment: str, key: str, records: Sequence[StageRecord], headline: str) -> str:
+def mirror(
+    client: MlflowClient,
+    experiment: str,
+    key: str,
+    records: Sequence[StageRecord],
+    headline: str,
+    live: str | None = None,
+) -> str:
     """Bring the runs of chain ``key`` in experiment (id) ``experiment`` up to ``records``; return the chain run's id.
 
     The chain's run holds the params of all steps and the metrics of step ``headline``, the steps' runs their own
-    params, metrics and curves. The same ``key`` always finds the same runs.
+    params, metrics and curves. The same ``key`` always finds the same runs. ``live`` is the key under which the chain
+    may have been followed while it ran: those runs become the chain's.
     """
-    chain = find_or_create_run(client, experiment, key, _CHAIN)
-    summary = StageRecord(
-        name=_CHAIN,
-        params={f"{r.name}.{k}": v for r in records for k, v in r.params.items()},
-        metrics=next((r.metrics for r in records if r.name == headline), {}),
-    )
+    if live is None:
+        return _mirror(client, experiment, key, records, headline)
+    with taking_turns():
+        _adopt(client, experiment, live, key, records)
+        chain = _mirror(client, experiment, key, records, headline)
+        client.set_tag(chain, LIVE_TAG, live)
+    return chain
+
+
+def _mirror(client: MlflowClient, experiment: str, key: str, records: Sequence[StageRecord], headline: str) -> str:
+    chain = find_or_create_run(client, experiment, key, CHAIN)
     for record in records:
         run = find_or_create_run(client, experiment, key, record.name, parent=chain.info.run_id)
         _bring_up(client, run, record)
+    summary = StageRecord(
+        name=CHAIN,
+        params=params_of_all({r.name: r.params for r in records}),
+        metrics=next((r.metrics for r in records if r.name == headline), {}),
+    )
     _bring_up(client, chain, summary)
     return chain.info.run_id
+
+
+def params_of_all(params: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
+    """Flat params by step as the chain's: ``step.param``."""
+    return {f"{name}.{key}": value for name, flat in params.items() for key, value in flat.items()}
 
 
 def find_or_create_run(client: MlflowClient, experiment: str, key: str, stage: str, parent: str | None = None) -> Any:
     """The one run with these tags. MLflow can't refuse a second one, so mirrors of one host take turns here, and what
     mirrors of two hosts made at once is brought back to the oldest by whoever looks next."""
     with alone_at(client.tracking_uri):
-        found = _runs(client, experiment, key, stage)
+        found = runs_of(client, experiment, key, stage)
         if not found:
             tags = {CHAIN_TAG: key, STAGE_TAG: stage} | ({"mlflow.parentRunId": parent} if parent else {})
-            name = f"{stage}-{key[:8]}" if parent is None else stage
-            client.create_run(experiment, run_name=name, tags=tags)
-            found = _runs(client, experiment, key, stage)
+            client.create_run(experiment, run_name=_run_name(key, stage), tags=tags)
+            found = runs_of(client, experiment, key, stage)
     keep, *surplus = found
     for run in surplus:
         client.delete_run(run.info.run_id)
     return keep
 
 
-def _runs(client: MlflowClient, experiment: str, key: str, stage: str) -> list[Any]:
-    wanted = f"tags.`{CHAIN_TAG}` = '{key}' and tags.`{STAGE_TAG}` = '{stage}'"
+def _run_name(key: str, stage: str) -> str:
+    return f"{stage}-{key[:8]}" if stage == CHAIN else stage
+
+
+def runs_of(client: MlflowClient, experiment: str, key: str, stage: str | None = None) -> list[Any]:
+    """The runs of chain ``key``, of one ``stage`` or of all, oldest first."""
+    wanted = f"tags.`{CHAIN_TAG}` = '{key}'" + (f" and tags.`{STAGE_TAG}` = '{stage}'" if stage else "")
     runs = client.search_runs([experiment], filter_string=wanted)
     return sorted(runs, key=lambda run: (run.info.start_time, run.info.run_id))
 
 
 def _bring_up(client: MlflowClient, run: Any, record: StageRecord) -> None:
-    content = digest_json(dataclasses.asdict(record))
+    content = content_of(record)
     if run.data.tags.get(_WHOLE_TAG) == content:
         return
-    from mlflow.entities import Metric, Param
+    log_params(client, run.info.run_id, record.params)
+    log_points(client, run.info.run_id, points(record, run.info.start_time))
+    finish(client, run.info.run_id, content)
 
-    # The file has no times; start time + row is the same on every pass, so MLflow recognises what it already has.
-    start = run.info.start_time
+
+def content_of(record: StageRecord) -> str:
+    """The digest of a record: what a whole run's tag says it holds."""
+    return digest_json(dataclasses.asdict(record))
+
+
+def finish(client: MlflowClient, run: str, content: str) -> None:
+    """Mark run (id) ``run`` as whole and finished, with the digest of the record it holds."""
+    client.set_tag(run, _WHOLE_TAG, content)
+    client.set_terminated(run)
+
+
+def holds(run: Any, record: StageRecord) -> bool:
+    """Whether ``run`` is marked as holding the whole ``record``."""
+    return run.data.tags.get(_WHOLE_TAG) == content_of(record)
+
+
+# A metric as MLflow keys it: name, value, timestamp in ms, step.
+Row = tuple[str, float, int, int]
+
+
+def points(record: StageRecord, start: int) -> list[Row]:
+    """The rows of a record in a run that began at ``start`` (ms): first its curve, then its numbers.
+
+    The files have no times; start time + row is the same on every pass, so MLflow recognises what it already has.
+    """
     last = max((step for _, step, _ in record.curve), default=0)
-    metrics = [Metric(metric_name(k), v, start + row, step) for row, (k, step, v) in enumerate(record.curve)]
-    metrics += [Metric(metric_name(k), v, start + len(record.curve), last) for k, v in record.metrics.items()]
-    params = [Param(metric_name(k), v[:_PARAM_LENGTH]) for k, v in record.params.items()]
-    for at in range(0, len(params), _PARAMS_A_BATCH):
-        client.log_batch(run.info.run_id, params=params[at : at + _PARAMS_A_BATCH])
-    for at in range(0, len(metrics), _METRICS_A_BATCH):
-        client.log_batch(run.info.run_id, metrics=metrics[at : at + _METRICS_A_BATCH])
-    client.set_tag(run.info.run_id, _WHOLE_TAG, content)
-    client.set_terminated(run.info.run_id)
+    rows = [(metric_name(k), v, start + row, step) for row, (k, step, v) in enumerate(record.curve)]
+    return rows + [(metric_name(k), v, start + len(record.curve), last) for k, v in record.metrics.items()]
+
+
+def logged_points(client: MlflowClient, run: Any) -> set[Row]:
+    """All rows that ``run`` holds."""
+    found = (metric for name in run.data.metrics for metric in client.get_metric_history(run.info.run_id, name))
+    return {(metric.key, metric.value, metric.timestamp, metric.step) for metric in found}
+
+
+def log_points(client: MlflowClient, run: str, rows: Sequence[Row]) -> None:
+    """Add ``rows`` to run (id) ``run``; those it has change nothing."""
+    from mlflow.entities import Metric
+
+    for at in range(0, len(rows), _METRICS_A_BATCH):
+        batch = [Metric(name, value, time, step) for name, value, time, step in rows[at : at + _METRICS_A_BATCH]]
+        client.log_batch(run, metrics=batch)
+
+
+def log_params(client: MlflowClient, run: str, params: Mapping[str, str]) -> None:
+    """Add ``params`` to run (id) ``run``, cut to MLflow's length."""
+    from mlflow.entities import Param
+
+    entities = [Param(metric_name(name), value[:_PARAM_LENGTH]) for name, value in params.items()]
+    for at in range(0, len(entities), _PARAMS_A_BATCH):
+        client.log_batch(run, params=entities[at : at + _PARAMS_A_BATCH])
 
 
 def tag_run(client: MlflowClient, run: str, tags: Mapping[str, str]) -> None:
@@ -294,3 +312,43 @@ def tag_run(client: MlflowClient, run: str, tags: Mapping[str, str]) -> None:
 def metric_name(name: str) -> str:
     """``name`` with what MLflow's names may not hold replaced."""
     return re.sub(r"[^\w\-. /]", "_", name)[:250]
+
+
+# --- taking over what was followed ------------------------------------------------------------------------------------
+
+
+def _adopt(client: MlflowClient, experiment: str, live: str, key: str, records: Sequence[StageRecord]) -> None:
+    """Make the runs of the live chain ``live`` those of chain ``key``; drop what isn't in ``records`` as it is there.
+
+    Where ``key`` has its runs already, they hold the same and the live ones go. The chain's run comes last: until
+    then, an adoption that was killed is found and gone on with.
+    """
+    found = runs_of(client, experiment, live)
+    chains = [run for run in found if run.data.tags[STAGE_TAG] == CHAIN]
+    if not chains:
+        return
+    there_already = bool(runs_of(client, experiment, key, CHAIN))
+    by_name = {} if there_already else {record.name: record for record in records}
+    for run in found:
+        record = by_name.get(run.data.tags[STAGE_TAG])
+        if run.data.tags[STAGE_TAG] == CHAIN:
+            continue
+        if record is not None and is_part_of(client, run, record):
+            client.set_tag(run.info.run_id, CHAIN_TAG, key)
+        else:
+            client.delete_run(run.info.run_id)
+    first, *surplus = chains
+    for run in chains if there_already else surplus:
+        client.delete_run(run.info.run_id)
+    if not there_already:
+        client.update_run(first.info.run_id, name=_run_name(key, CHAIN))
+        tag_run(client, first.info.run_id, {CHAIN_TAG: key, LIVE_TAG: live})
+
+
+def is_part_of(client: MlflowClient, run: Any, record: StageRecord) -> bool:
+    """Whether all that ``run`` holds is in ``record``, so that bringing it up to the record makes no duplicate."""
+    expected = set(points(record, run.info.start_time))
+    given = {metric_name(name): value[:_PARAM_LENGTH] for name, value in record.params.items()}
+    return run.data.params.items() <= given.items() and all(
+        row in expected for row in logged_points(client, run) if not row[0].startswith(SYSTEM)
+    )

@@ -72,6 +72,7 @@ class Session:
                 self._log.log(rows[-1]["step"] if rows else 0, {"error": said[:500]})
             raise
         if self.writes:
+            self._log.log(rows[-1]["step"], {"ended": True})  # before the curve: what is newer than it is a newer run
             write_curve(self.curve, rows)
         return {name: float(f"{value:.6g}") for name, value in rows[-1].items()}
 
