@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -14,6 +15,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from facet.lifeline import die_with_parent
+
+# Where the environment's programs lie.
+BIN = Path(sys.executable).parent
 
 
 def free_port() -> int:

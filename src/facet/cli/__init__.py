@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from facet.cli import chain, drawing, orchestration, tracking
+from facet.cli import bucket, chain, drawing, orchestration, registry, tracking
 from facet.errors import FacetError
 
 app = typer.Typer(
@@ -31,11 +31,14 @@ def _root(
 for _panel, _commands in {
     "The chain": (chain.params, chain.summary, tracking.mirror),
     "Flows": (orchestration.flow, orchestration.refresh, orchestration.schedule, orchestration.doctor),
+    "The registry": (registry.promote, registry.rollback, registry.history, registry.models, registry.audit),
     "Pictures": (drawing.generate, drawing.draw_faces),
 }.items():
     for _command in _commands:
         _settings = orchestration.PASS_ON if _panel == "Flows" else None
         app.command(_command.__name__.replace("_", "-"), rich_help_panel=_panel, context_settings=_settings)(_command)
+
+app.add_typer(bucket.app, name="bucket", rich_help_panel="S3")
 
 
 def main() -> None:
