@@ -1,4 +1,7 @@
-"""All sections of params.yaml at once: each stage's file names the dataclass that reads its section."""
+"""All sections of params.yaml at once: each stage's file names the dataclass that reads its section.
+
+One section is no step: ``promote``, the policy of the gate, which decides upon what the chain has made.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +12,16 @@ from pathlib import Path
 import facet.stages
 from facet.errors import ParamsError, did_you_mean
 from facet.params import DEFAULT_PATH, build, load_yaml, read_seed
+from facet.registry.gate import Policy
+
+# Sections without a step in dvc.yaml.
+BESIDE_THE_CHAIN: dict[str, type] = {"promote": Policy}
 
 
 def section_classes() -> dict[str, type]:
-    """Section name -> dataclass, for every step of the chain. Imports all stages, so it takes seconds."""
+    """Section name -> dataclass, for every step of the chain and the gate. Imports all stages, so it takes seconds."""
     names = sorted(module.name for module in pkgutil.iter_modules(facet.stages.__path__))
-    return {name: importlib.import_module(f"facet.stages.{name}").SECTION for name in names}
+    return {name: importlib.import_module(f"facet.stages.{name}").SECTION for name in names} | BESIDE_THE_CHAIN
 
 
 def check_file(path: Path = DEFAULT_PATH) -> list[str]:

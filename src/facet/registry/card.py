@@ -13,6 +13,11 @@ from typing import Any
 
 from facet.artifacts import flatten
 
+# The parts without which a card helps nobody; Balance may still be unmeasured.
+REQUIRED = ("Intended use", "Limits", "Data", "Attributes", "Scores", "Licence", "How it was made", "Lineage")
+_NEVER_SCORED = "This model was never scored."
+_NOT_RECORDED = "Not recorded."
+
 
 @dataclasses.dataclass(frozen=True)
 class CardParams:
@@ -58,11 +63,22 @@ def render_card(said: CardParams, facts: CardFacts) -> str:
         ("Data", _data(said, facts.faces)),
         ("Attributes", ", ".join(f"`{name}`" for name in facts.attributes) + "."),
         ("Scores", _scores(facts.evaluation)),
+        ("Balance", _balance(facts.evaluation)),
         ("Licence", said.model_licence),
         ("How it was made", _params(facts.params)),
         ("Lineage", _table(("what", "value"), flatten(facts.lineage).items())),
     ]
     return "\n\n".join(f"## {s[0]}\n\n{s[1]}" if isinstance(s, tuple) else s for s in sections) + "\n"
+
+
+def gaps(card: str) -> tuple[str, ...]:
+    """The parts that ``card`` lacks, or that say nothing: what keeps a version from being promoted."""
+    parts = {part.partition("\n")[0]: part.partition("\n")[2].strip() for part in card.split("\n## ")[1:]}
+    lacking = [name for name in REQUIRED if not parts.get(name)]
+    scores = parts.get("Scores", "")
+    if scores == _NEVER_SCORED or scores.endswith(_NOT_RECORDED):
+        lacking.append("scores with their protocol")
+    return tuple(lacking)
 
 
 def _head(facts: CardFacts) -> str:
@@ -92,16 +108,22 @@ def _data(said: CardParams, faces: Mapping[str, Any]) -> str:
 def _scores(evaluation: Mapping[str, Any]) -> str:
     """A table for each group of scores, then the protocol without which they mean nothing."""
     if not evaluation:
-        return "This model was never scored."
-    numbers = {k: v for k, v in evaluation.items() if k not in ("protocol", "schema")}
+        return _NEVER_SCORED
+    numbers = {k: v for k, v in evaluation.items() if k not in ("protocol", "schema", "balance")}
     plain = {k: v for k, v in numbers.items() if not isinstance(v, Mapping)}
     parts = [_table(("score", "value"), plain.items())] if plain else []
     for group, values in numbers.items():
         if isinstance(values, Mapping):
             parts.append(f"### {group}\n\n" + _table(("score", "value"), flatten(values).items()))
     protocol = flatten(evaluation.get("protocol", {}))
-    parts.append("### Protocol\n\n" + (_table(("what", "value"), protocol.items()) if protocol else "Not recorded."))
+    parts.append("### Protocol\n\n" + (_table(("what", "value"), protocol.items()) if protocol else _NOT_RECORDED))
     return "\n\n".join(parts)
+
+
+def _balance(evaluation: Mapping[str, Any]) -> str:
+    """How evenly the model serves the groups that its attributes name."""
+    balance = evaluation.get("balance")
+    return _table(("what", "value"), flatten(balance).items()) if balance else "Not measured."
 
 
 def _params(params: Mapping[str, Mapping[str, str]]) -> str:

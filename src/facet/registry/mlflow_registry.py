@@ -32,6 +32,9 @@ DIGEST_TAG = "facet.digest"
 _REQUIRED = ("torch", "diffusers", "transformers", "accelerate", "safetensors", "numpy", "pillow", "pyyaml", "tqdm")
 _REQUIRED_BY_MLFLOW = ("mlflow", "pandas")
 
+# What MLflow answers where a run's id is unknown, and where it can't be one.
+_NO_SUCH_RUN = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
+
 
 @dataclasses.dataclass(frozen=True)
 class RegisterParams:
@@ -92,18 +95,73 @@ def versions_of(client: MlflowClient, name: str, digest: str) -> list[ModelVersi
     return sorted(found, key=lambda version: int(version.version))
 
 
+def all_versions(client: MlflowClient, name: str) -> list[ModelVersion]:
+    """Every version of model ``name``, lowest number first; none where there is no such model."""
+    found, token = [], None
+    while True:
+        page = client.search_model_versions(f"name = '{name}'", page_token=token)
+        found += page
+        token = page.token
+        if not token:
+            return sorted(found, key=lambda version: int(version.version))
+
+
+def ensure_model(client: MlflowClient, name: str, description: str | None = None) -> None:
+    """Make the registered model ``name`` where there is none."""
+    from mlflow.exceptions import MlflowException
+
+    with contextlib.suppress(MlflowException):  # it is there already; where it isn't, the next call says so
+        client.create_registered_model(name, description=description)
+
+
+def download(uri: str, folder: Path) -> Path:
+    """The model or artifact at ``uri`` below ``folder``; its path there. Raises what MLflow raises."""
+    import mlflow
+
+    return Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=str(folder)))
+
+
+def read_run_record(client: MlflowClient, run: str, path: str) -> dict[str, Any] | None:
+    """The JSON object among the artifacts of ``run`` (id); None where run or file is not there, or no JSON."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        there = {item.path for item in client.list_artifacts(run)}
+    except MlflowException as error:
+        if error.error_code in _NO_SUCH_RUN:
+            return None
+        raise
+    if path not in there:
+        return None
+    with tempfile.TemporaryDirectory(prefix="facet-record-") as scratch:
+        try:
+            content = json.loads(Path(client.download_artifacts(run, path, scratch)).read_text(encoding="utf-8"))
+        except ValueError:
+            return None
+    return content if isinstance(content, dict) else None
+
+
+def run_tags(client: MlflowClient, run: str) -> dict[str, str]:
+    """The tags of ``run`` (id); none where there is no such run."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return dict(client.get_run(run).data.tags)
+    except MlflowException as error:
+        if error.error_code in _NO_SUCH_RUN:
+            return {}
+        raise
+
+
 def _create(
     client: MlflowClient, experiment: str, run: str, name: str, bundle: Bundle, tags: Mapping[str, str]
 ) -> ModelVersion:
-    from mlflow.exceptions import MlflowException
-
     with tempfile.TemporaryDirectory(prefix="facet-register-") as scratch:
         folder = Path(scratch) / "model"
         save_bundle(bundle, folder)
         prove_bundle(folder, bundle)
         model = _upload(client, experiment, run, name, bundle, folder)
-    with contextlib.suppress(MlflowException):  # it is there already; where it isn't, the next call says so
-        client.create_registered_model(name)
+    ensure_model(client, name)
     version = client.create_model_version(
         name, source=f"models:/{model}", run_id=run, tags={**tags, DIGEST_TAG: bundle.digest}, model_id=model
     )

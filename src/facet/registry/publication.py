@@ -15,6 +15,8 @@ from facet.artifacts import (
     METRICS,
     REGISTRATION_SCHEMA,
     REPORTS,
+    VALIDATION,
+    VALIDATION_SCHEMA,
     digest_folder,
     digest_json,
     flatten,
@@ -40,8 +42,10 @@ from facet.tracking.records import StageRecord, read_records
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-# The step whose metrics stand for the whole chain, and the step that is running: it has nothing to mirror yet.
-_HEADLINE, _SELF = "evaluate", "register"
+# The step whose metrics stand for the whole chain.
+_HEADLINE = "evaluate"
+# Sections that have nothing to mirror: the step that is running, and what is decided afterwards.
+_NOT_MIRRORED = ("register", "promote")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,7 +67,8 @@ def publish(pipeline: FacePipeline, params: RegisterParams) -> Publication:
     uri = tracking_uri()
     client = connect(uri)
     evaluation, faces = read_json(EVALUATION), read_json(FACES / "faces.json", FACES_SCHEMA)
-    records, origin = read_records(leave_out=(_SELF,)), lineage.collect()
+    validation = read_json(VALIDATION, VALIDATION_SCHEMA)
+    records, origin = read_records(leave_out=_NOT_MIRRORED), lineage.collect()
     with tempfile.TemporaryDirectory(prefix="facet-publish-") as scratch:
         folder = Path(scratch) / "pipeline"
         save_pipeline(pipeline, folder)
@@ -84,14 +89,14 @@ def publish(pipeline: FacePipeline, params: RegisterParams) -> Publication:
             attributes=pipeline.attribute_names,
             steps=pipeline.config.sampling["steps"],
             guidance=pipeline.config.sampling["guidance_scale"],
-            files={"evaluation": EVALUATION, **files},
+            files={"evaluation": EVALUATION, "validation": VALIDATION, **files},
         )
-        record = _record(params, digest, evaluation, faces)
+        record = _record(params, digest, evaluation, validation, faces)
         with mlflow_errors_named(uri):
             experiment = experiment_id(client, params.experiment)
             run = mirror(client, experiment, _chain_key(digest, records), records, _HEADLINE, live_key())
             tags = _tags(record, origin, params)
-            _log_papers(client, run, files, tags)
+            _log_papers(client, run, bundle.files, tags)
             version, created = mlflow_registry.register(
                 client, experiment, run, params.name, bundle, {**tags, "facet.run": run}
             )
@@ -121,7 +126,11 @@ def _log_papers(client: MlflowClient, run: str, papers: Mapping[str, Path], tags
 
 
 def _record(
-    params: RegisterParams, digest: str, evaluation: Mapping[str, Any], faces: Mapping[str, Any]
+    params: RegisterParams,
+    digest: str,
+    evaluation: Mapping[str, Any],
+    validation: Mapping[str, Any],
+    faces: Mapping[str, Any],
 ) -> dict[str, Any]:
     """artifacts/registration.json: what was registered. Where and when it was is MLflow's to tell."""
     protocol = evaluation.get("protocol", {})
@@ -130,6 +139,7 @@ def _record(
         "name": params.name,
         "digest": digest,
         "evaluation_digest": digest_json(evaluation),
+        "validation_digest": digest_json(validation),
         "protocol": protocol,
         "protocol_digest": digest_json(protocol),
         "faces_digest": digest_json(faces),
@@ -140,7 +150,8 @@ def _record(
 
 def _tags(record: Mapping[str, Any], origin: Mapping[str, Any], params: RegisterParams) -> dict[str, str]:
     """What can be searched for in MLflow: digests, lineage and licences, flat. Long values stand in lineage.json."""
-    shared = ("digest", "evaluation_digest", "protocol_digest", "faces_digest", "data_licence", "model_licence")
+    digests = ("digest", "evaluation_digest", "validation_digest", "protocol_digest", "faces_digest")
+    shared = (*digests, "data_licence", "model_licence")
     origin = {key: value for key, value in flatten(origin).items() if key != "git.changed" and value is not None}
     return {f"facet.{key}": str(record[key])[:5000] for key in shared} | {
         f"facet.{key}": str(value).lower() if isinstance(value, bool) else str(value) for key, value in origin.items()
