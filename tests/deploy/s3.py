@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import urllib.request
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -14,7 +14,7 @@ from tests.deploy.processes import BIN, answers, free_port, running
 class S3:
     """An S3 endpoint, and the environment by which boto3, DVC and MLflow find it."""
 
-    def __init__(self, url: str):
+    def __init__(self, url: str, empty: Path):
         self.url = url
         self.env = {
             "AWS_ENDPOINT_URL": url,
@@ -22,9 +22,9 @@ class S3:
             "AWS_SECRET_ACCESS_KEY": "testing",
             "AWS_DEFAULT_REGION": "us-east-1",
             "AWS_EC2_METADATA_DISABLED": "true",
-            # What a developer's own account would add to it.
-            "AWS_CONFIG_FILE": os.devnull,
-            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+            # Instead of what a developer's own account would add.
+            "AWS_CONFIG_FILE": str(empty),
+            "AWS_SHARED_CREDENTIALS_FILE": str(empty),
         }
 
     def bucket(self, name: str) -> str:
@@ -60,8 +60,10 @@ def s3(tmp_path_factory) -> Iterator[S3]:
     url = f"http://127.0.0.1:{free_port()}"
     command = [str(BIN / "moto_server"), "--host", "127.0.0.1", "--port", url.rpartition(":")[2]]
     log = tmp_path_factory.mktemp("s3") / "log"
+    empty = log.with_name("config")
+    empty.touch()
     with running(command, lambda: answers(f"{url}/moto-api/"), log):
-        yield S3(url)
+        yield S3(url, empty)
 
 
 @pytest.fixture
