@@ -67,9 +67,9 @@ def follow(mirror: LiveMirror, stop: threading.Event, say: Callable[[str], None]
         except (FacetError, OSError) as error:
             mirror.forget()
             if last:
-                say(f"{error} MLflow lacks the latest of this chain; `facet mirror` copies it.")
+                say(f"MLflow lacks the latest of this chain, which `facet mirror` copies: {error}")
             elif not failing:
-                say(f"{error} The chain goes on; trying again until it works.")
+                say(f"the chain goes on, and is copied as soon as this is mended: {error}")
             failing, wait = True, min(2 * wait, _LONGEST_WAIT)
         if last:
             return

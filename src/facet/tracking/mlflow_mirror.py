@@ -137,7 +137,9 @@ def mlflow_errors_named(uri: str, outcome: str = "nothing was registered") -> It
     except FacetError:
         raise
     except Exception as error:
-        # SQL drivers, HTTP clients and object stores each raise families of their own through MLflow.
+        # SQL drivers, HTTP clients and object stores each raise families of their own through MLflow. Whether it is the
+        # server that went away, only a knock can tell.
+        _knock(uri)
         said = str(error).strip().splitlines() or [""]
         raise RegistryError(
             f"MLflow at {place(uri)} refused ({type(error).__name__}: {said[0][:200].rstrip('.')}); "
