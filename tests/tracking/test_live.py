@@ -5,13 +5,16 @@ import json
 import pytest
 
 from facet.artifacts import CURVES, METRICS, write_json
-from facet.tracking.events import EventTail, live_curve
+from facet.tracking.events import EventTail, live_curve, read_events
 from facet.tracking.follow import LiveMirror
 from facet.tracking.live import live_key
 from facet.tracking.mlflow_mirror import CHAIN, CHAIN_TAG, STAGE_TAG, connect, experiment_id, mirror, runs_of
 from facet.tracking.records import read_curve, read_records
 from facet.tracking.runlog import RunLog
-from facet.training.session import write_curve
+from facet.training.checkpoint import CheckpointStore
+from facet.training.session import Session, write_curve
+from facet.training.vae import VaeTask
+from tests import tiny
 
 # MLflow and the libraries below it warn of their own doings.
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -239,3 +242,27 @@ def test_a_tail_reads_what_was_added_and_starts_anew_with_another_file(tmp_path)
     assert live_curve(tail.read()).curve == (("loss", 1, 1.0), ("loss", 2, 0.123457))
     log.path.unlink()
     assert tail.read() == []
+
+
+@pytest.mark.parametrize("failing", [False, True])
+def test_a_real_training_logs_the_curve_that_it_writes_at_its_end(here, faces, monkeypatch, failing):
+    session, params = Session("train_vae", 0), tiny.loop_params(precision="fp32")
+    task = VaeTask(tiny.autoencoder(), faces.pixels, tiny.RECONSTRUCTION, session.device)
+    save, moments = CheckpointStore.save, iter([None, KeyboardInterrupt() if not failing else ValueError("no luck\n")])
+
+    def interrupted(*arguments):
+        save(*arguments)
+        if (error := next(moments, None)) is not None:
+            raise error
+
+    monkeypatch.setattr(CheckpointStore, "save", interrupted)
+    with pytest.raises((KeyboardInterrupt, ValueError)):
+        session.train(task, params, {})
+    before = live_curve(read_events(here / "runs/train_vae/events.jsonl"))
+    assert (len(before.speed), before.error) == (4, "no luck" if failing else None)  # every 3 steps until the 12th
+    task = VaeTask(tiny.autoencoder(), faces.pixels, tiny.RECONSTRUCTION, session.device)
+    Session("train_vae", 0).train(task, params, {})
+    logged = live_curve(read_events(here / "runs/train_vae/events.jsonl"))
+    assert logged.curve == read_curve(CURVES / "train_vae.csv")
+    assert logged.curve[: len(before.curve)] == before.curve
+    assert logged.ended
