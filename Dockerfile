@@ -1,6 +1,6 @@
 # facet's GPU runner: the environment of requirements-gpu.lock, the chain, and nothing that compiles.
 #
-#   docker build -t facet:gpu .
+#   docker build -t facet:gpu .      (deploy/compose.yaml does it, and runs this image as a Prefect worker)
 #   docker run --rm --gpus all -v "$PWD:/workspace" -v facet-site-cache:/var/cache/facet --user "$(id -u):$(id -g)" facet:gpu
 #
 # The host gives the driver (CUDA 13) and the NVIDIA container toolkit; the CUDA libraries come with torch.
@@ -39,6 +39,9 @@ RUN /opt/facet/bin/uv pip install --python /opt/facet/bin/python --no-deps --no-
 # --- run --------------------------------------------------------------------------------------------------------------------
 FROM python:3.11.13-slim-bookworm AS run
 
+# git's version is the base image's: Debian keeps only the newest of a release, so a pin here would break the build with the
+# next security fix.
+# hadolint ignore=DL3008
 RUN apt-get update \
  && apt-get install --yes --no-install-recommends git \
  && rm -rf /var/lib/apt/lists/* \
@@ -62,6 +65,7 @@ RUN printf '[core]\n    no_scm = true\n' > .dvc/config.local && chown -R facet:f
 ENV PATH=/opt/facet/bin:$PATH \
     VIRTUAL_ENV=/opt/facet \
     HOME=/var/cache/facet \
+    LOGNAME=facet \
     DVC_SITE_CACHE_DIR=/var/cache/facet/dvc \
     HF_HOME=/var/cache/facet/huggingface \
     MPLCONFIGDIR=/var/cache/facet/matplotlib \

@@ -298,7 +298,7 @@ def _client() -> Any:
         region_name=os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1",
         aws_access_key_id=os.environ[names[0]],
         aws_secret_access_key=os.environ[names[1]],
-        aws_session_token=os.environ.get("AWS_SESSION_TOKEN"),
+        aws_session_token=os.environ.get("AWS_SESSION_TOKEN") or None,
         config=Config(
             signature_version="s3v4",
             connect_timeout=5,

@@ -49,8 +49,9 @@ def test_what_is_pushed_to_the_remote_comes_back(project, s3):
     for name in ("a", "b"):
         (folder / name).write_text(name * 100)
     project.run("dvc", "remote", "add", "--default", "team", f"{s3.bucket('remote')}/cache")
-    project.run("dvc", "add", "--quiet", "faces")
-    project.run("dvc", "push")
+    project.run("dvc", "pull", "--run-cache", "--allow-missing")  # as train.yml begins
+    project.run("dvc", "add", "faces")
+    project.run("dvc", "push", "--run-cache")
     assert len(s3.keys("remote")) == 3  # two files and the list of them
     shutil.rmtree(project.root / ".dvc/cache")
     shutil.rmtree(folder)

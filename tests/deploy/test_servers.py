@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.deploy.compose import RAW
+from tests.deploy.compose import RAW, service
+from tests.deploy.processes import BIN, answers, free_port, running
 from tests.registry import test_register as registering
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(280), pytest.mark.filterwarnings("ignore")]
@@ -110,6 +111,22 @@ def test_a_flow_run_ends_up_in_postgresql(prefect_server, database, tmp_path):
     assert done.returncode == 0, done.stderr[-3000:]
     assert database.run("SELECT state_type FROM flow_run", "prefect") == "COMPLETED"
     assert database.run("SELECT extname FROM pg_extension WHERE extname = 'pg_trgm'", "prefect") == "pg_trgm"
+
+
+def test_the_worker_of_the_compose_file_logs_in_and_makes_its_pool(prefect_server, database, variables, tmp_path):
+    port = free_port()
+    started = service("worker", variables, {})
+    env = started.env | prefect_server.env | {"PREFECT_WORKER_WEBSERVER_PORT": str(port)}
+    command = [str(BIN / started.command[0]), *started.command[1:]]
+
+    def online() -> bool:
+        pools = database.run(
+            "SELECT p.name, p.type, w.name FROM work_pool p JOIN worker w ON w.work_pool_id = p.id", "prefect"
+        )
+        return pools == "gpu|process|gpu-runner"
+
+    with running(command, online, tmp_path / "log", env=env):
+        assert answers(f"http://127.0.0.1:{port}/health")
 
 
 def test_prefect_wants_its_password_and_its_health_does_not(prefect_server):
