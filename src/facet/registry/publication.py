@@ -27,7 +27,7 @@ from facet.diffusion.pipeline import FacePipeline, save_pipeline
 from facet.registry import lineage, mlflow_registry
 from facet.registry.card import CardFacts, render_card
 from facet.registry.mlflow_registry import Bundle, RegisterParams
-from facet.tracking.live import live_key
+from facet.tracking.live import NOT_MIRRORED, live_key
 from facet.tracking.mlflow_mirror import (
     connect,
     experiment_id,
@@ -44,8 +44,6 @@ if TYPE_CHECKING:
 
 # The step whose metrics stand for the whole chain.
 _HEADLINE = "evaluate"
-# Sections that have nothing to mirror: the step that is running, and what is decided afterwards.
-_NOT_MIRRORED = ("register", "promote")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,7 +66,7 @@ def publish(pipeline: FacePipeline, params: RegisterParams) -> Publication:
     client = connect(uri)
     evaluation, faces = read_json(EVALUATION), read_json(FACES / "faces.json", FACES_SCHEMA)
     validation = read_json(VALIDATION, VALIDATION_SCHEMA)
-    records, origin = read_records(leave_out=_NOT_MIRRORED), lineage.collect()
+    records, origin = read_records(leave_out=NOT_MIRRORED), lineage.collect()
     with tempfile.TemporaryDirectory(prefix="facet-publish-") as scratch:
         folder = Path(scratch) / "pipeline"
         save_pipeline(pipeline, folder)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from facet.errors import FacetError
 from facet.params import DEFAULT_PATH
-from facet.tracking.live import CLOSING, LiveRecord, StageWatch, Status, live_key, taking_turns
+from facet.tracking.live import NOT_MIRRORED, LiveRecord, StageWatch, Status, live_key, taking_turns
 from facet.tracking.mlflow_mirror import (
     CHAIN,
     CHAIN_TAG,
@@ -123,7 +123,7 @@ class LiveMirror:
         return dict(chain.states)
 
     def _watch_all(self) -> dict[str, StageWatch]:
-        self._given = {name: flat for name, flat in read_params(self.params).items() if name != CLOSING}
+        self._given = {name: flat for name, flat in read_params(self.params).items() if name not in NOT_MIRRORED}
         for name in self._given:
             self._watches.setdefault(name, StageWatch(name))
         return {name: self._watches[name] for name in self._given}

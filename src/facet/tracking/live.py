@@ -24,8 +24,9 @@ from facet.tracking.records import StageRecord, read_curve, read_numbers
 
 Status = Literal["RUNNING", "FINISHED", "FAILED", "KILLED"]
 
-# The step that closes a chain: it copies everything itself, and its params (names and the card) make no other model.
-CLOSING = "register"
+# Sections that have nothing to mirror and make no other model: the step that closes a chain and copies everything
+# itself, and what is decided afterwards.
+NOT_MIRRORED = ("register", "promote")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,7 +99,7 @@ def live_key(params: Path = DEFAULT_PATH, data: Path = Path("data.dvc")) -> str 
         checkout = _checkout_name(RUNS / ".checkout")
     except OSError:
         return None
-    values = {name: section for name, section in load_yaml(params).items() if name != CLOSING}
+    values = {name: section for name, section in load_yaml(params).items() if name not in NOT_MIRRORED}
     pinned = digest_file(data) if data.is_file() else None
     return "live-" + digest_json({"checkout": checkout, "params": values, "data": pinned})[:32]
 
