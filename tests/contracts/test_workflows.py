@@ -68,8 +68,13 @@ def test_scripts_are_bash(workflow):
         assert done.returncode == 0, done.stderr
 
 
-def test_what_scripts_call_exists(workflow):
-    text = "\n".join(_scripts(workflow))
+def _deployment_page() -> str:
+    return "\n".join(re.findall(r"```bash\n(.*?)```", (ROOT / "docs/deployment.md").read_text(), re.S))
+
+
+@pytest.mark.parametrize("text", [*("\n".join(_scripts(path)) for path in FILES), _deployment_page()])
+def test_what_scripts_and_the_deployment_page_call_exists(text):
+    assert text
     targets = set(re.findall(r"^\s*make (\w+)", text, re.M))
     assert not [name for name in targets if not re.search(rf"^{name}:", (ROOT / "Makefile").read_text(), re.M)]
     for words in re.findall(r"\bfacet ([a-z][a-z -]*)", text):
@@ -79,7 +84,7 @@ def test_what_scripts_call_exists(workflow):
                 break
             assert word in command.commands, f"facet {words.strip()}"
             command = command.commands[word]
-    for path in re.findall(r"^\s*(\.ci/\S+)", text, re.M):
+    for path in re.findall(r"(?:^\s*|--file )((?:\.ci|deploy)/\S+)", text, re.M):
         assert (ROOT / path).is_file()
 
 

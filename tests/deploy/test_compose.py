@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -135,6 +136,16 @@ def test_every_prefect_variable_is_a_setting():
     code = "from prefect.settings.legacy import _get_settings_fields, Settings; print(*_get_settings_fields(Settings))"
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120).stdout
     assert given <= set(told.split())
+
+
+def test_the_servers_are_of_the_versions_that_clients_have():
+    def pins(lock: Path) -> set[str]:
+        return {line.split()[0] for line in lock.read_text().splitlines() if line[:1].isalnum()}
+
+    servers = pins(FOLDER / "requirements.lock")
+    assert {name.split("==")[0] for name in servers} >= {"mlflow", "prefect", "psycopg2-binary", "asyncpg", "boto3"}
+    assert servers <= pins(FOLDER.parent / "requirements.lock")
+    assert "://" not in (FOLDER / "requirements.lock").read_text()
 
 
 def test_what_the_example_is_copied_to_is_ignored_by_git():
