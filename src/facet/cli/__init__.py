@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from facet.cli import bucket, chain, drawing, orchestration, registry, tracking
+from facet.cli import bucket, chain, drawing, orchestration, registry, serving, tracking
 from facet.errors import FacetError
 
 app = typer.Typer(
@@ -31,7 +31,14 @@ def _root(
 for _panel, _commands in {
     "The chain": (chain.params, chain.summary, tracking.mirror),
     "Flows": (orchestration.flow, orchestration.refresh, orchestration.schedule, orchestration.doctor),
-    "The registry": (registry.promote, registry.rollback, registry.history, registry.models, registry.audit),
+    "The registry": (
+        registry.promote,
+        registry.rollback,
+        registry.history,
+        registry.models,
+        registry.audit,
+        serving.serve,
+    ),
     "Pictures": (drawing.generate, drawing.draw_faces),
 }.items():
     for _command in _commands:

@@ -7,6 +7,7 @@ are safetensors. Nothing else imports this module for its class, since importing
 from __future__ import annotations
 
 import io
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,11 @@ class FaceModel(mlflow.pyfunc.PythonModel):
     def load_context(self, context: Any) -> None:
         # Imported here: the package travels with the model and is on the path only once MLflow loads it.
         from facet.diffusion.pipeline import load_pipeline
+        from facet.precision import default_device
 
-        self._pipeline = load_pipeline(Path(context.artifacts["pipeline"]))
+        self._pipeline = load_pipeline(Path(context.artifacts["pipeline"])).to(default_device())
+        # A server answers in many threads; each drawing takes all cores, so they take turns.
+        self._turn = threading.Lock()
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
         """Draw ``len(model_input)`` faces; row i has seed ``params["seed"] + i``. Raises MlflowException on bad values,
@@ -38,14 +42,15 @@ class FaceModel(mlflow.pyfunc.PythonModel):
         seed = int(params.get("seed") or 0)
         try:
             states = attribute_states(model_input, self._pipeline.attribute_names)
-            drawn = self._pipeline(
-                attributes=states,
-                num_images=len(states),
-                seeds=[seed + i for i in range(len(states))],
-                steps=params.get("steps"),
-                guidance_scale=params.get("guidance"),
-                output_type="pil",
-            )
+            with self._turn:
+                drawn = self._pipeline(
+                    attributes=states,
+                    num_images=len(states),
+                    seeds=[seed + i for i in range(len(states))],
+                    steps=params.get("steps"),
+                    guidance_scale=params.get("guidance"),
+                    output_type="pil",
+                )
         except ParamsError as error:
             raise MlflowException.invalid_parameter_value(str(error)) from error
         return pd.DataFrame({OUTPUT: [encode_png(image) for image in drawn.images]})
