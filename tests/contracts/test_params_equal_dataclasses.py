@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from facet.params import read_section
-from facet.sections import section_classes
+from facet.sections import BESIDE_THE_CHAIN, section_classes
 from tests.contracts.closure import ROOT
 
 SHIPPED = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
@@ -38,7 +38,14 @@ def differences(content: dict, fields: dict, where: str) -> list[str]:
 
 def test_sections_steps_and_stage_files_are_the_same_names():
     files = {path.stem for path in (ROOT / "src/facet/stages").glob("*.py")} - {"__init__"}
-    assert files == set(STAGES) == SHIPPED.keys() - {"seed"} == set(CLASSES)
+    beside = {"seed", *BESIDE_THE_CHAIN}
+    assert files == set(STAGES) == SHIPPED.keys() - beside == CLASSES.keys() - beside
+
+
+def test_the_one_section_that_is_no_step_is_read_by_none():
+    """The gate decides upon what the chain made: changing its policy must not run anything again."""
+    assert set(BESIDE_THE_CHAIN) == {"promote"}
+    assert not [name for name, step in STAGES.items() if set(BESIDE_THE_CHAIN) & set(step["params"])]
 
 
 @pytest.mark.parametrize("name", sorted(CLASSES))

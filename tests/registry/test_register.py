@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from facet.artifacts import FACES_SCHEMA, digest_folder, write_json
+from facet.artifacts import FACES_SCHEMA, VALIDATION_SCHEMA, digest_folder, write_json
 from facet.diffusion.objective import ObjectiveParams
 from facet.diffusion.pipeline import FacePipeline, SamplingParams, load_pipeline, save_pipeline
 from facet.diffusion.schedulers import build_scheduler
@@ -73,6 +73,7 @@ def checkout(tmp_path_factory):
     (root / "params.yaml").write_text("seed: 0\nevaluate: {samples: 16}\nregister: {}\n")
     write_json(root / "metrics/evaluate.json", {"fd": 3.5})
     write_json(root / "artifacts/evaluation.json", {"fd": 3.5, "protocol": {"n": 16, "steps": 2}})
+    write_json(root / "artifacts/validation.json", {"schema": VALIDATION_SCHEMA, "outcomes": []})
     faces = {"schema": FACES_SCHEMA, "size": 32, "crop": "none", "count": 4, "splits": {"train": 4}, "resize": "none"}
     write_json(root / "artifacts/faces/faces.json", faces)
     (root / "reports").mkdir()
@@ -108,7 +109,8 @@ def test_one_digest_is_one_version_and_the_record_tells_nothing_of_the_registry(
     assert version.tags["facet.run"] == first.run
     assert {"facet.environment.python", "facet.faces_digest", "facet.data_licence"} <= set(version.tags)
     left = {item.path for folder in ("", "reports") for item in client.list_artifacts(first.run, folder)}
-    assert {"card.md", "lineage.json", "metrics", "reports/report.html", "reports/samples.png"} <= left
+    papers = {"card.md", "lineage.json", "evaluation.json", "validation.json"}
+    assert papers | {"metrics", "reports/report.html", "reports/samples.png"} <= left
 
 
 def test_the_digest_does_not_tell_where_the_parts_lay(here, tmp_path):

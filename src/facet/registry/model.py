@@ -7,7 +7,6 @@ are safetensors. Nothing else imports this module for its class, since importing
 from __future__ import annotations
 
 import io
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +27,11 @@ class FaceModel(mlflow.pyfunc.PythonModel):
         # Imported here: the package travels with the model and is on the path only once MLflow loads it.
         from facet.diffusion.pipeline import load_pipeline
         from facet.precision import default_device
+        from facet.registry.batching import Together
 
         self._pipeline = load_pipeline(Path(context.artifacts["pipeline"])).to(default_device())
-        # A server answers in many threads; each drawing takes all cores, so they take turns.
-        self._turn = threading.Lock()
+        # A server answers in many threads.
+        self._draw_together = Together(self._draw)
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
         """Draw ``len(model_input)`` faces; row i has seed ``params["seed"] + i``. Raises MlflowException on bad values,
@@ -42,18 +42,17 @@ class FaceModel(mlflow.pyfunc.PythonModel):
         seed = int(params.get("seed") or 0)
         try:
             states = attribute_states(model_input, self._pipeline.attribute_names)
-            with self._turn:
-                drawn = self._pipeline(
-                    attributes=states,
-                    num_images=len(states),
-                    seeds=[seed + i for i in range(len(states))],
-                    steps=params.get("steps"),
-                    guidance_scale=params.get("guidance"),
-                    output_type="pil",
-                )
+            seeds = [seed + i for i in range(len(states))]
+            images = self._draw_together(states, seeds, (params.get("steps"), params.get("guidance")))
         except ParamsError as error:
             raise MlflowException.invalid_parameter_value(str(error)) from error
-        return pd.DataFrame({OUTPUT: [encode_png(image) for image in drawn.images]})
+        return pd.DataFrame({OUTPUT: [encode_png(image) for image in images]})
+
+    def _draw(
+        self, states: np.ndarray, seeds: list[int], options: tuple[int | None, float | None]
+    ) -> list[Image.Image]:
+        steps, guidance = options
+        return self._pipeline(states, seeds=seeds, steps=steps, guidance_scale=guidance, output_type="pil").images
 
 
 def attribute_states(table: pd.DataFrame, names: tuple[str, ...]) -> np.ndarray:
