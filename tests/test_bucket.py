@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
 
@@ -134,6 +135,23 @@ def test_an_upload_killed_inside_a_file_goes_on_after_the_parts_that_arrived(s3_
     stored = client.get_object(Bucket="killed", Key="faces.zip")["Body"].read()
     assert stored == (tmp_path / "faces.zip").read_bytes()
     assert "Uploads" not in client.list_multipart_uploads(Bucket="killed")
+
+
+def test_an_upload_that_is_killed_is_completed_by_the_same_command(s3_env, tmp_path):
+    content = os.urandom(bucket.PART) * 7 + b"the rest"
+    (tmp_path / "faces.zip").write_bytes(content)
+    url, client = s3_env.bucket("shot"), s3_env.client()
+    command = [sys.executable, "-m", "facet", "bucket", "upload", str(tmp_path), url, "--json"]
+    uploading = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    while uploading.poll() is None and not client.list_multipart_uploads(Bucket="shot").get("Uploads"):
+        time.sleep(0.01)
+    uploading.kill()
+    uploading.wait(timeout=10)
+    killed_in_time = s3_env.keys("shot") == []
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    assert json.loads(done.stdout)["sent"] == int(killed_in_time)
+    assert client.get_object(Bucket="shot", Key="faces.zip")["Body"].read() == content
+    assert "Uploads" not in client.list_multipart_uploads(Bucket="shot")
 
 
 @pytest.mark.parametrize("size", [0, 1, bucket.PART, 200 * 1024**3, 5 * 1024**4])
