@@ -16,9 +16,6 @@ import psutil
 from facet.errors import FacetError, UnreachableError
 from flows import overrides, records
 
-# Flows whose runs leave a record.
-FLOWS = ("pipeline", "refresh")
-
 
 def mend_files() -> list[str]:
     """Mend what lies in this checkout, asking nobody: left-over programs and an overridden params.yaml. In words."""
@@ -77,7 +74,7 @@ def _end(client, record: records.Record, resume: bool) -> list[str]:
     why = f"its process {record.pid} is dead; facet doctor ended the run"
     asked = run.state.is_cancelling()
     client.set_flow_run_state(run.id, Cancelled(message=why) if asked else Crashed(message=why), force=True)
-    done = [f"flow run {run.name} was {run.state.name}: now {'Cancelled' if asked else 'Crashed'}, since {why[:-32]}"]
+    done = [f"flow run {run.name} was {run.state.name}: now {'Cancelled' if asked else 'Crashed'}, its process is dead"]
     _end_tasks(client, run.id, why)
     if resume and run.deployment_id and not asked:
         again = client.create_flow_run_from_deployment(run.deployment_id, parameters=run.parameters)
@@ -99,13 +96,14 @@ def _free_gpu(client) -> list[str]:
     """Places on the GPU that nobody holds: no run of ours is running, yet Prefect counts some as taken."""
     from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
     from prefect.client.schemas.objects import StateType
+    from prefect.client.schemas.sorting import FlowRunSort
 
     from flows import gpu
 
     busy = FlowRunFilter(
         state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.RUNNING, StateType.CANCELLING]))
     )
-    if client.read_flow_runs(flow_run_filter=busy, limit=1):
+    if client.read_flow_runs(flow_run_filter=busy, sort=FlowRunSort.ID_DESC, limit=1):
         return []
     taken = gpu.free_places()
     return [f"gave back {taken} place{'s' * (taken > 1)} of the limit {gpu.LIMIT}: no flow is running"] if taken else []

@@ -210,8 +210,9 @@ def stoppable() -> Iterator[None]:
     logger = get_run_logger()
 
     def lost(why: str) -> None:
-        logger.error("stopping: %s", why)
         processes.stop_all()
+        with contextlib.suppress(OSError):  # the worker that is gone was reading what is logged
+            logger.error("stopped: %s", why)
         os.kill(os.getpid(), signal.SIGTERM)
 
     with get_client(sync_client=True) as client:

@@ -1,4 +1,4 @@
-"""``facet flow``, ``refresh``, ``schedule`` and ``doctor``: the flows of a checkout, which the library never imports."""
+"""``facet flow``, ``refresh``, ``schedule`` and ``doctor``: the flows of a checkout; the library never imports them."""
 
 from __future__ import annotations
 

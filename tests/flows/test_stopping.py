@@ -1,0 +1,129 @@
+"""A stopped flow stops its trainer: real flows, servers and workers, really killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+
+from tests.flows.conftest import Project, Server, free_port, until
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+
+STEPS = 120
+TRAIN = {
+    "train": {"cmd": f"python trainer.py {STEPS} model", "deps": ["in.txt"], "outs": ["model"], "meta": {"gpu": True}}
+}
+
+
+@pytest.fixture
+def training(project) -> Project:
+    project.stages(TRAIN)
+    return project
+
+
+def wait_for_training(project: Project) -> int:
+    """Let it come past a few checkpoints; the newest."""
+    before = project.step()
+    return until(lambda: project.step() > before + 5 and project.step(), 60, "the trainer trains")
+
+
+def wait_for_the_end(project: Project) -> None:
+    """The whole tree, the flow included, is gone within ten seconds."""
+    until(lambda: not project.processes(), 10, f"gone: {[p.cmdline() for p in project.processes()]}")
+
+
+def finish(project: Project, before: int) -> None:
+    """The next run goes on from the checkpoint, and nothing that the last one held is in its way."""
+    said = project.run()
+    line = next(line for line in said.splitlines() if "from step" in line)
+    assert int(line.rsplit(" ", 1)[1]) >= before
+    assert project.server.states(project.server.runs()[0]) == {"train": "Completed"}
+    assert (project.folder / "model").read_text() == "trained"
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGKILL])
+def test_a_flow_that_is_signalled(how, training):
+    flow = training.start()
+    reached = wait_for_training(training)
+    os.kill(flow.pid, how)
+    wait_for_the_end(training)
+    flow.communicate()
+    run = training.server.runs()[0]
+    if how == signal.SIGKILL:
+        assert run["state_type"] == "RUNNING", "nobody could tell Prefect"
+        said = training.run("doctor")
+        assert f"flow run {run['name']} was Running: now Crashed" in said
+        assert "its process is dead" in said
+        run = training.server.runs()[0]
+        assert "nothing to mend" in training.run("doctor")
+    assert run["state_type"] == "CRASHED", run["state_name"]
+    assert "RUNNING" not in {task["state_type"] for task in training.server.tasks(run)}
+    finish(training, reached)
+
+
+@pytest.fixture
+def served(training):
+    """A schedule that is served; yields (project, process, start): ``start()`` makes a run and awaits its training."""
+    process = training.start("serve", "--cron", "0 3 1 1 *", "--flow", "pipeline", "--promote-to", "")
+    line = process.stdout.readline()
+    assert line.startswith("pipeline/scheduled: 0 3 1 1 * UTC"), line + process.stdout.read()
+
+    def start() -> tuple[dict, int]:
+        made = until(
+            lambda: training.server.ask("deployments/filter", {"deployments": {"name": {"any_": ["scheduled"]}}}),
+            30,
+            "the deployment is there",
+        )
+        run = training.server.ask(f"deployments/{made[0]['id']}/create_flow_run", {"state": {"type": "SCHEDULED"}})
+        return run, wait_for_training(training)
+
+    yield training, process, start
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+
+
+def test_a_cancelled_run(served):
+    project, process, start = served
+    run, reached = start()
+    project.server.ask(f"flow_runs/{run['id']}/set_state", {"state": {"type": "CANCELLING"}})
+    until(lambda: all(p.pid == process.pid for p in project.processes()), 10, "only the server of schedules is left")
+    ended = until(
+        lambda: (found := project.server.ask(f"flow_runs/{run['id']}"))["state_type"] == "CANCELLED" and found,
+        10,
+        "Prefect shows it cancelled",
+    )
+    assert ended["state_name"] == "Cancelled"
+    process.kill()
+    finish(project, reached)
+
+
+def test_a_killed_worker(served):
+    project, process, start = served
+    run, reached = start()
+    process.kill()
+    wait_for_the_end(project)
+    project.run("doctor")
+    assert project.server.ask(f"flow_runs/{run['id']}")["state_type"] == "CRASHED"
+    finish(project, reached)
+
+
+def test_a_killed_server(training, tmp_path):
+    training.server = Server(tmp_path / "mortal", free_port())
+    training.server.start()
+    try:
+        flow = training.start()
+        reached = wait_for_training(training)
+        training.server.kill()
+        until(lambda: all(p.pid == flow.pid for p in training.processes()), 10, "the trainer is gone")
+        until(lambda: not training.processes(), 30, "the flow is gone")
+        flow.communicate()
+        assert "can't be reached" in training.run("doctor", code=75)
+        training.server.start()
+        assert "now Crashed" in training.run("doctor")
+        assert training.server.runs()[0]["state_type"] == "CRASHED"
+        finish(training, reached)
+    finally:
+        training.server.kill()
