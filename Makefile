@@ -73,8 +73,9 @@ bench: $(STAMP)  ## measure each step beside the plain way to write it; prints J
 	@python -m benchmarks
 
 ui: $(STAMP)  ## the MLflow registry and runs, in a browser, on loopback
+	@case "$${MLFLOW_TRACKING_URI:-}" in http*) echo "MLFLOW_TRACKING_URI names a server: open its address, or unset it" >&2; exit 1;; esac
 	@echo "http://127.0.0.1:$(PORT) in a moment; Ctrl-C ends it"
-	@MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false mlflow ui --host 127.0.0.1 --port $(PORT) --workers 1 \
+	@MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false exec mlflow ui --host 127.0.0.1 --port $(PORT) --workers 1 \
 	  --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/mlflow.db}" --artifacts-destination "$(CURDIR)/mlartifacts"
 
 clean:  ## remove .venv and caches; data, artifacts, checkpoints and the registry stay
