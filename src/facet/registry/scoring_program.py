@@ -8,6 +8,7 @@ that is right. It imports nothing of facet by name: the model draws with the cop
 from __future__ import annotations
 
 import argparse
+import difflib
 import json
 import math
 import os
@@ -120,7 +121,8 @@ def _split_rows(given: Any) -> list[Mapping[str, Any]]:
 def _states(number: int, row: Mapping[str, Any], attributes: Sequence[str]) -> dict[str, int]:
     for name, value in row.items():
         if name not in attributes:
-            raise Refused(f"row {number}: the model knows no attribute {name!r}, only {', '.join(attributes)}.")
+            close = difflib.get_close_matches(name, attributes, n=3) or attributes
+            raise Refused(f"row {number}: the model knows no attribute {name!r}; it knows {', '.join(close)}.")
         if value is not None and (not _is_number(value) or value not in (-1, 0, 1)):
             raise Refused(
                 f"row {number}, attribute {name}: {_shown(value)}, expected -1 (absent), 0 (open) or 1 (present)."
