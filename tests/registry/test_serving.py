@@ -1,5 +1,6 @@
 """`facet serve` as a real process over HTTP: pictures that are the pipeline's own, and a reason for every refusal."""
 
+import asyncio
 import base64
 import concurrent.futures
 import http.client
@@ -18,7 +19,7 @@ from facet.artifacts import digest_folder
 from facet.diffusion.pipeline import save_pipeline
 from facet.errors import RegistryError
 from facet.registry.mlflow_registry import Bundle, register
-from facet.registry.scoring_program import MOST_BYTES, MOST_FACES, Refused, read_request
+from facet.registry.scoring_program import MOST_BYTES, MOST_FACES, MOST_WAITING, Guard, Refused, read_request
 from facet.registry.serving import resolve
 from facet.tracking.mlflow_mirror import connect, experiment_id
 from tests import tiny
@@ -190,6 +191,41 @@ def test_refusals_over_http_are_4xx_with_the_reason(server):
     assert "Traceback" not in said
     assert " 500 " not in said
     assert pictures(port, {"dataframe_records": ONE})  # and it goes on
+
+
+def test_who_comes_when_many_wait_is_told_so():
+    body, answered, may_go = json.dumps({"dataframe_records": ONE}).encode(), [], asyncio.Event()
+    scope = {
+        "type": "http",
+        "path": "/invocations",
+        "method": "POST",
+        "headers": [(b"content-type", b"application/json")],
+    }
+
+    async def slow(scope, receive, send):
+        await may_go.wait()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"{}"})
+
+    async def receive():
+        return {"type": "http.request", "body": body}
+
+    async def send(message):
+        if "status" in message:
+            answered.append(message["status"])
+
+    async def ask_all(guard, count):
+        asked = [asyncio.create_task(guard(scope, receive, send)) for _ in range(count)]
+        while len(answered) < count - MOST_WAITING:
+            await asyncio.sleep(0)
+        may_go.set()
+        await asyncio.gather(*asked)
+
+    guard = Guard(slow, NAMES, PARAMS)
+    asyncio.run(ask_all(guard, MOST_WAITING + 3))
+    assert answered == [503] * 3 + [200] * MOST_WAITING
+    asyncio.run(ask_all(guard, 1))  # they are gone, there is room
+    assert answered[-1] == 200
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ MOST_BYTES = 1 << 20
 # A longer body is read to its end, so that the client gets to read the answer, but not without end.
 _MOST_DRAINED = 64 << 20
 # Requests that wait for their turn; more are answered with 503.
-_MOST_WAITING = 32
+MOST_WAITING = 32
 
 _ROUTE = "/invocations"
 _FORMATS = ("dataframe_records", "dataframe_split", "instances", "inputs")
@@ -169,6 +169,7 @@ class Guard:
 
     def __init__(self, app: Callable[..., Awaitable[None]], attributes: Sequence[str], params: Sequence[str]):
         self.app, self.attributes, self.params = app, tuple(attributes), tuple(params)
+        self._inside = 0
 
     async def __call__(self, scope: dict, receive: Callable, send: Callable) -> None:
         if scope["type"] != "http" or scope["path"] != _ROUTE or scope["method"] != "POST":
@@ -178,10 +179,16 @@ class Guard:
             _check_type(dict(scope["headers"]))
             given = read_request(await _read_body(receive), self.attributes, self.params)
         except Refused as refused:
-            word = "REQUEST_TOO_LARGE" if refused.status == 413 else "INVALID_PARAMETER_VALUE"
-            await _answer(send, refused.status, {"error_code": word, "message": str(refused)})
+            await _refuse(send, refused)
             return
-        await self._pass_on(scope, json.dumps(given).encode(), receive, send)
+        if self._inside >= MOST_WAITING:  # nothing else runs between this line and the next
+            await _refuse(send, Refused(f"{self._inside} requests wait already: try again in a few seconds.", 503))
+            return
+        self._inside += 1
+        try:
+            await self._pass_on(scope, json.dumps(given).encode(), receive, send)
+        finally:
+            self._inside -= 1
 
     async def _pass_on(self, scope: dict, body: bytes, receive: Callable, send: Callable) -> None:
         waiting = [{"type": "http.request", "body": body, "more_body": False}]
@@ -223,8 +230,10 @@ async def _read_body(receive: Callable) -> bytes:
     return b"".join(parts)
 
 
-async def _answer(send: Callable, status: int, content: Mapping[str, str]) -> None:
-    await _send(send, status, json.dumps(content, ensure_ascii=False).encode())
+async def _refuse(send: Callable, refused: Refused) -> None:
+    words = {413: "REQUEST_TOO_LARGE", 503: "TEMPORARILY_UNAVAILABLE"}
+    content = {"error_code": words.get(refused.status, "INVALID_PARAMETER_VALUE"), "message": str(refused)}
+    await _send(send, refused.status, json.dumps(content, ensure_ascii=False).encode())
 
 
 async def _send(send: Callable, status: int, body: bytes) -> None:
@@ -253,9 +262,7 @@ def main() -> None:
     attributes = model.metadata.get_input_schema().input_names()
     params = [param.name for param in model.metadata.get_params_schema().params]
     app = Guard(scoring_server.init(model), attributes, params)
-    uvicorn.run(
-        app, host=arguments.host, port=arguments.port, limit_concurrency=_MOST_WAITING, timeout_graceful_shutdown=10
-    )
+    uvicorn.run(app, host=arguments.host, port=arguments.port, timeout_graceful_shutdown=10)
 
 
 if __name__ == "__main__":
