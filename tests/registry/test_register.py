@@ -17,7 +17,7 @@ from facet.artifacts import FACES_SCHEMA, VALIDATION_SCHEMA, digest_folder, writ
 from facet.diffusion.objective import ObjectiveParams
 from facet.diffusion.pipeline import FacePipeline, SamplingParams, load_pipeline, save_pipeline
 from facet.diffusion.schedulers import build_scheduler
-from facet.errors import ArtifactError, RegistryError
+from facet.errors import ArtifactError, RegistryError, UnreachableError
 from facet.models.autoencoder import AutoencoderParams, build_autoencoder
 from facet.models.denoiser import DenoiserParams, build_denoiser
 from facet.registry import lineage, mlflow_registry
@@ -271,13 +271,13 @@ def test_the_bundle_is_complete_and_holds_no_pickle(here, tmp_path):
     assert sorted(pins) == sorted(requirements())
 
 
-def test_a_dead_server_is_one_sentence_and_exit_code_1(here, monkeypatch, capsys):
+def test_a_dead_server_is_one_sentence_and_worth_another_try(here, monkeypatch, capsys):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # bound, but nobody listens
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{taken.getsockname()[1]}")
         with pytest.raises(SystemExit) as raised:
             run(lambda: publish(tiny_pipeline(), params("dead")))
-    assert raised.value.code == 1
+    assert raised.value.code == UnreachableError.exit_code == 75
     said = capsys.readouterr().err.strip().splitlines()[-1]
     assert said.startswith("error: MLflow at http://127.0.0.1:")
     assert "can't be reached" in said

@@ -13,6 +13,7 @@ from facet.artifacts import EVALUATION_SCHEMA, FACES_SCHEMA, VALIDATION_SCHEMA, 
 from facet.diffusion.pipeline import load_pipeline, save_pipeline
 from facet.params import read_section
 from facet.registry.gate import Policy
+from facet.registry.promotion import promote
 from facet.registry.publication import publish
 from facet.registry.transaction import Registry, open_registry
 from tests import tiny
@@ -88,8 +89,21 @@ def copy_store(template: Path, folder: Path) -> Path:
     folder.mkdir(exist_ok=True)
     for name in ("mlflow.db", "params.yaml"):
         shutil.copy(template / name, folder)
-    shutil.copytree(template / "artifacts", folder / "artifacts")
+    shutil.copytree(template / "artifacts", folder / "artifacts", dirs_exist_ok=True)
     return folder
+
+
+def promoted_store(template: Path, folder: Path) -> None:
+    """A copy of ``template`` with version 1 in staging and production, then 2 in staging."""
+    before = Path.cwd()
+    os.chdir(copy_store(template, folder))
+    try:
+        with opened() as registry:
+            promote(registry, SHIPPED, HereTrial(), "1", "staging")
+            promote(registry, SHIPPED, HereTrial(), "1", "production")
+            promote(registry, SHIPPED, HereTrial(), "2", "staging")
+    finally:
+        os.chdir(before)
 
 
 class HereTrial:

@@ -223,7 +223,7 @@ def _table(title: str, *headings: str) -> Any:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for heading in headings:
         table.add_column(heading, overflow="fold")
     return table
@@ -251,22 +251,16 @@ def _print_history(model: str, records: list[Any]) -> None:
     if not records:
         print(f"{model}: no alias was ever moved by facet.")
         return
-    table = _table(f"History of {model}", "no.", "when (UTC)", "who", "alias", "move", "action", "gate", "reason")
+    table = _table(f"History of {model}", "no.", "when (UTC)", "alias", "move", "what", "who", "reason")
     for record in records:
         entry = record.entry
-        came = "lost: somebody was faster" if record.lost else entry.reason
-        state = entry.decision if record.lost or record.applied else f"{entry.decision}, not completed"
+        what = f"{entry.action}, overridden" if entry.decision == "overridden" else entry.action
+        state = "" if record.applied else ", not completed"
+        if record.lost:
+            state = ", lost: another was faster"
         move = f"{_number(entry.from_version)} > {_number(entry.to_version)}"
-        cells = (
-            str(record.place),
-            entry.when[:16].replace("T", " "),
-            entry.who,
-            entry.alias,
-            move,
-            entry.action,
-            state,
-            came,
-        )
+        when = entry.when[:16].replace("T", " ")
+        cells = (str(record.place), when, entry.alias, move, what + state, entry.who, entry.reason)
         table.add_row(*(Text(cell, "dim" if record.lost else "") for cell in cells))
     _print(table)
 
@@ -279,28 +273,26 @@ def _print_models(model: str, rows: list[Any]) -> None:
     from rich.text import Text
 
     names = list(rows[0].scores)
-    table = _table(
-        model,
-        "version",
-        "aliases",
-        *(name.replace(".", " ").replace("_", " ") for name in names),
-        "age",
-        "data",
-        "digest",
-    )
+    table = _table(model, "no.", "aliases", *map(_heading, names), "age", "data", "digest")
     for row in rows:
         scores = ("-" if row.scores[name] is None else f"{row.scores[name]:.3f}" for name in names)
-        held = ", ".join(f"{alias} (overridden)" if alias in row.overrides else alias for alias in row.aliases)
+        held = "\n".join(f"{alias}\n(overridden)" if alias in row.overrides else alias for alias in row.aliases)
         cells = (
             str(row.version),
             held or "-",
             *scores,
             _age(row.age_s),
-            (row.data or "-")[:8],
-            (row.digest or "-")[:8],
+            (row.data or "-")[:7],
+            (row.digest or "-")[:7],
         )
         table.add_row(*map(Text, cells))
     _print(table)
+
+
+def _heading(score: str) -> str:
+    """A score's name in a narrow column: its last part, with the one before it where that is a single word."""
+    last = score.split(".")[-1]
+    return "\n".join((last if "_" in last else score).replace("_", ".").split("."))
 
 
 def _age(seconds: float) -> str:
@@ -311,21 +303,13 @@ def _age(seconds: float) -> str:
 
 
 def _print_audit(model: str, found: Any, settled: list[Outcome]) -> None:
-    from rich.text import Text
-
     for outcome in settled:
         print(f"settled: {outcome.record.entry.sentence()} (entry {outcome.record.place})")
     for record in found.completed:
         print(f"completed entry {record.place}, which had been interrupted: {record.entry.sentence()}")
     versions = ", ".join(map(str, found.versions)) or "none"
-    print(
-        f"{model}: looked at {found.entries} entries of the history, {found.aliases} aliases, the bytes of versions "
-        f"{versions}."
-    )
+    print(f"{model}: history entries {found.entries}, aliases {found.aliases}; bytes read of versions {versions}.")
+    for fault in found.faults:
+        print(f"\nWRONG  {fault.what}\n       {fault.remedy}")
     if not found.faults:
         print("Everything is as the history says.")
-        return
-    table = _table("", "about", "what is wrong", "what to do")
-    for fault in found.faults:
-        table.add_row(*map(Text, (fault.about, fault.what, fault.remedy)))
-    _print(table)

@@ -7,13 +7,10 @@ from typing import Any, Literal
 
 from facet.artifacts import digest_json
 from facet.errors import RegistryError
-from facet.registry.facts import RECORDS, RUN_TAG, examine, read_facts
+from facet.registry.facts import RECORDS, examine, read_facts
 from facet.registry.history import History, Record
-from facet.registry.mlflow_registry import run_tags
-from facet.registry.transaction import OVERRIDE_TAG, Registry, named
-
-# Tags that a registration gives to the version alone.
-_NOT_OF_THE_RUN = (RUN_TAG, OVERRIDE_TAG)
+from facet.registry.mlflow_registry import OVERRIDE_TAG, RUN_TAG, is_published, run_tags
+from facet.registry.transaction import Registry, named
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,14 +94,9 @@ def _version_faults(registry: Registry, version: Any, history: History) -> list[
 
 def _edited_tags(registry: Registry, tags: Any) -> dict[str, tuple[str | None, str | None]]:
     """Tag -> (in the version, in its run), where they differ: a registration writes the same to both."""
-    of_run = {k: v for k, v in run_tags(registry.client, tags.get(RUN_TAG, "")).items() if k in tags or _ours(k)}
-    names = sorted(k for k in tags.keys() | of_run.keys() if _ours(k))
+    of_run = run_tags(registry.client, tags.get(RUN_TAG, ""))
+    names = sorted(key for key in tags.keys() | of_run.keys() if is_published(key))
     return {k: (tags.get(k), of_run.get(k)) for k in names if tags.get(k) != of_run.get(k)}
-
-
-def _ours(key: str) -> bool:
-    mirrored = ("facet.chain", "facet.stage", "facet.mirrored")  # the mirror's own marks on a run
-    return key.startswith("facet.") and not key.startswith(_NOT_OF_THE_RUN + mirrored)
 
 
 def _promised(number: int, tags: Any, history: History) -> list[Fault]:

@@ -9,7 +9,8 @@ from typing import Any
 from facet.artifacts import flatten
 from facet.registry.facts import read_facts
 from facet.registry.gate import Policy
-from facet.registry.transaction import OVERRIDE_TAG, Registry
+from facet.registry.mlflow_registry import OVERRIDE_TAG
+from facet.registry.transaction import Registry
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,7 +11,7 @@ from facet.artifacts import digest_folder
 from facet.errors import ArtifactError
 from facet.registry.card import gaps
 from facet.registry.gate import CandidateFacts
-from facet.registry.mlflow_registry import download, read_run_record
+from facet.registry.mlflow_registry import RUN_TAG, download, read_run_record
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from facet.registry.trial import Trial
 
-RUN_TAG = "facet.run"
 # The records by which a version is judged, as `facet.registry.publication` leaves them with the run.
 RECORDS = ("evaluation", "validation")
 

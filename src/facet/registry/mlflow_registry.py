@@ -27,6 +27,13 @@ if TYPE_CHECKING:
     from mlflow.models import ModelSignature
 
 DIGEST_TAG = "facet.digest"
+RUN_TAG = "facet.run"
+# Why a person overrode the gate, an alias each: theirs, not the registration's.
+OVERRIDE_TAG = "facet.override"
+_PUBLISHED = {
+    *("digest", "evaluation_digest", "validation_digest", "protocol_digest", "faces_digest"),
+    *("data_licence", "model_licence", "git", "dvc_lock", "data", "environment"),
+}
 
 # What loading and drawing imports; the rest of facet's dependencies belongs to training.
 _REQUIRED = ("torch", "diffusers", "transformers", "accelerate", "safetensors", "numpy", "pillow", "pyyaml", "tqdm")
@@ -86,7 +93,15 @@ def register(
     for key, value in tags.items():
         if keep.tags.get(key) != value:
             client.set_model_version_tag(name, keep.version, key, value)
+    for key in keep.tags.keys() - tags.keys():
+        if is_published(key) and key != DIGEST_TAG:  # by an earlier registration, which knew what this one doesn't
+            client.delete_model_version_tag(name, keep.version, key)
     return int(keep.version), made is not None and made.version == keep.version
+
+
+def is_published(key: str) -> bool:
+    """Whether a registration writes this tag, to the version and to its run alike."""
+    return key.startswith("facet.") and key.split(".")[1] in _PUBLISHED
 
 
 def versions_of(client: MlflowClient, name: str, digest: str) -> list[ModelVersion]:

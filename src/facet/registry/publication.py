@@ -96,7 +96,7 @@ def publish(pipeline: FacePipeline, params: RegisterParams) -> Publication:
             tags = _tags(record, origin, params)
             _log_papers(client, run, bundle.files, tags)
             version, created = mlflow_registry.register(
-                client, experiment, run, params.name, bundle, {**tags, "facet.run": run}
+                client, experiment, run, params.name, bundle, {**tags, mlflow_registry.RUN_TAG: run}
             )
     return Publication(record, version, created, run, place(uri))
 

@@ -26,14 +26,13 @@ from facet.artifacts import RUNS, digest_json
 from facet.errors import RegistryError, did_you_mean
 from facet.registry.history import Entry, History, HistoryFile, Record
 from facet.registry.ledger import Ledger
-from facet.registry.mlflow_registry import all_versions
+from facet.registry.mlflow_registry import OVERRIDE_TAG, all_versions
 from facet.tracking.mlflow_mirror import alone_at, connect, mlflow_errors_named, place, tracking_uri
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
-OVERRIDE_TAG = "facet.override"
 _NO_ALIAS = re.compile(r"latest|v\d+|none|archived")
 
 
