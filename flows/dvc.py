@@ -129,7 +129,8 @@ def _lines(process: subprocess.Popen, meanwhile: Callable[[], None]) -> Iterator
 def _error(what: str, said: str) -> FacetError:
     """The error that dvc's last words tell of."""
     if _BUSY.search(said):
-        return DvcBusy(f"{what}: {_sentence(said, _BUSY)}")
+        words = re.sub(r"\s+", " ", said[_BUSY.search(said).start() :]).strip()
+        return DvcBusy(f"{what}: {words[:200].rstrip('.')}.")
     if _UNREACHABLE.search(said):
         return UnreachableError(f"{what}: {_sentence(said, re.compile('^error: '), _UNREACHABLE)}")
     return DvcError(f"{what}: {_sentence(said, re.compile('^error: '), re.compile('^ERROR: '))}")

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -33,7 +33,7 @@ from flows.notify import notify
 from flows.watch import Watch
 
 # A transient failure is tried again after these many seconds.
-RETRY_SECONDS = [10, 60, 300]
+RETRY_SECONDS = [float(seconds) for seconds in os.environ.get("FACET_RETRY_SECONDS", "10,60,300").split(",")]
 _BUSY_SECONDS = 5.0
 
 
@@ -88,21 +88,17 @@ class Run:
 
     def _reproduce(self, stage: dag.Stage, progress: pages.Progress, place: tuple[int, ...]) -> dvc.Outcome:
         logger = get_run_logger()
-        while True:
-            try:
-                return dvc.reproduce(
-                    stage.name,
-                    tell=logger.info,
-                    meanwhile=progress.look,
-                    force=self._force,
-                    keep_open=place,
-                    environment={records.VARIABLE: str(flow_run.id)},
-                )
-            except dvc.DvcBusy as busy:
-                if not self._wait:
-                    raise
-                logger.info("waiting for another dvc in this checkout: %s", busy)
-                time.sleep(_BUSY_SECONDS)
+        return _when_free(
+            lambda: dvc.reproduce(
+                stage.name,
+                tell=logger.info,
+                meanwhile=progress.look,
+                force=self._force,
+                keep_open=place,
+                environment={records.VARIABLE: str(flow_run.id)},
+            ),
+            self._wait,
+        )
 
     def _told(self, stage: dag.Stage, name: str, message: str) -> State:
         self.told[stage.name] = (name.lower(), message)
@@ -111,6 +107,18 @@ class Run:
     def table(self) -> list[tuple[str, str, str]]:
         """(stage, outcome, why) of all stages so far, in the graph's order."""
         return [(s.name, *self.told[s.name]) for s in self.graph.stages if s.name in self.told]
+
+
+def _when_free(call: Callable[[], Any], wait_: bool) -> Any:
+    """``call()``, again and again while another dvc is at work in this checkout, if asked to wait."""
+    while True:
+        try:
+            return call()
+        except dvc.DvcBusy as busy:
+            if not wait_:
+                raise
+            get_run_logger().info("waiting for another dvc in this checkout: %s", busy)
+            time.sleep(_BUSY_SECONDS)
 
 
 def _submit(run: Run, stages: list[dag.Stage]) -> dict[str, Any]:
@@ -174,10 +182,10 @@ def _pipeline(params: dict[str, Any], targets: list[str], force: bool, promote_t
         raise ParamsError(f"{Path.cwd()} holds no dvc.yaml: run the flow in a checkout of facet.")
     recorded = records.recorded(str(flow_run.id), flow_run.name)
     with recorded, stoppable(), locks.checkout(f"flow run {flow_run.name}", wait_, logger.info):
-        for line in doctor.mend_files():
+        for line in doctor.mend_files() + (doctor.mend_prefect() if records.left_over() else []):
             logger.info(line)
         with overrides.applied(params):
-            graph = dag.read_graph()
+            graph = _when_free(dag.read_graph, wait_)
             stages = graph.wanted(targets)
             run = Run(graph, force, wait_)
             with _mirror(bool(graph.changed or force)):
@@ -190,7 +198,7 @@ def _pipeline(params: dict[str, Any], targets: list[str], force: bool, promote_t
             if any(name == "evaluate" for name, (outcome, _) in run.told.items() if outcome == "completed"):
                 pages.show_results(logger, _share_report())
         promoted = _promote(promote_to) if promote_to else ""
-    ran = [name for name, (outcome, _) in run.told.items() if outcome == "completed"]
+    ran = [name for name, outcome, _ in run.table() if outcome == "completed"]
     return Completed(message=f"ran {', '.join(ran) or 'nothing'}; {len(run.told) - len(ran)} cached{promoted}")
 
 

@@ -48,14 +48,15 @@ class Record:
 
 @contextlib.contextmanager
 def recorded(flow_run: str, name: str) -> Iterator[Record]:
-    """Keep a record of this process as the one behind ``flow_run`` while the block runs."""
+    """Keep a record of this process as the one behind ``flow_run`` while the block runs.
+
+    Where the block ends by an error the record stays: whether Prefect could be told is only known later.
+    """
     born = psutil.Process().create_time()
     record = Record(flow_run, name, os.getpid(), born, socket.gethostname())
     write_json(record.path, dataclasses.asdict(record))
-    try:
-        yield record
-    finally:
-        record.path.unlink(missing_ok=True)
+    yield record
+    record.path.unlink(missing_ok=True)
 
 
 def left_over() -> list[Record]:

@@ -94,11 +94,12 @@ class Server:
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
 
-    def ask(self, path: str, content: Mapping[str, Any] | None = None) -> Any:
+    def ask(self, path: str, content: Mapping[str, Any] | None = None, method: str | None = None) -> Any:
         request = urllib.request.Request(
             f"{self.api}/{path}",
             None if content is None else json.dumps(content).encode(),
             {"Content-Type": "application/json"},
+            method=method,
         )
         with urllib.request.urlopen(request, timeout=30) as answer:
             return json.loads(answer.read() or b"null")
@@ -110,6 +111,10 @@ class Server:
 
     def tasks(self, run: Mapping[str, Any]) -> list[dict[str, Any]]:
         return self.ask("task_runs/filter", {"flow_runs": {"id": {"any_": [run["id"]]}}})
+
+    def limit_gpu(self, places: int) -> None:
+        """What a user does with `prefect gcl update facet-gpu --limit 2`."""
+        self.ask("v2/concurrency_limits/facet-gpu", {"limit": places}, method="PATCH")
 
     def states(self, run: Mapping[str, Any]) -> dict[str, str]:
         """Task name -> name of its state."""
