@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.deploy.compose import RAW, service
+from tests.deploy.compose import service
 from tests.deploy.processes import BIN, answers, free_port, running
 from tests.registry import test_register as registering
 
