@@ -54,7 +54,7 @@ COPY --from=build /opt/facet /opt/facet
 
 WORKDIR /workspace
 COPY --from=build --chown=facet:facet /workspace/src/ src/
-COPY --chown=facet:facet pyproject.toml README.md LICENSE params.yaml dvc.yaml dvc.lock data.dvc .dvcignore ./
+COPY --chown=facet:facet pyproject.toml README.md LICENSE params.yaml dvc.yaml dvc.lock data.dvc prefect.yaml .dvcignore ./
 COPY --chown=facet:facet .dvc/config .dvc/.gitignore .dvc/
 COPY --chown=facet:facet flows/ flows/
 COPY --chown=facet:facet presets/ presets/

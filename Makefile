@@ -3,17 +3,18 @@
 #   GPU=1            install the CUDA lock instead of the CPU one (several GB of nvidia packages)
 #   PYTHON=...       the Python 3.11 that makes .venv
 #   PIP_FIND_LINKS   a local wheel folder; torch's CPU wheel is taken from it when it is there
-#   PORT=5000        where `make ui` listens, on loopback only
+#   PORT=5000        where `make ui` listens (`make prefect`: 4200), on loopback only
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 MAKEFLAGS += --no-builtin-rules --no-print-directory
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test lint format bench lock ui clean
+.PHONY: help setup run test lint format bench lock ui prefect clean
 
 VENV := .venv
 BIN := $(VENV)/bin
+prefect: PORT ?= 4200
 PORT ?= 5000
 PYTHON ?= $(shell command -v python3.11 || command -v python3 || echo python3.11)
 PYTEST_ARGS ?=
@@ -77,6 +78,10 @@ ui: $(STAMP)  ## the MLflow registry and runs, in a browser, on loopback
 	@echo "http://127.0.0.1:$(PORT) in a moment; Ctrl-C ends it"
 	@MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false exec mlflow ui --host 127.0.0.1 --port $(PORT) --workers 1 \
 	  --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/mlflow.db}" --artifacts-destination "$(CURDIR)/mlartifacts"
+
+prefect: $(STAMP)  ## the Prefect server: schedules, runs, logs, in a browser, on loopback
+	@echo "http://127.0.0.1:$(PORT) in a moment; Ctrl-C ends it. In other terminals: export PREFECT_API_URL=http://127.0.0.1:$(PORT)/api"
+	@exec prefect server start --host 127.0.0.1 --port $(PORT)
 
 clean:  ## remove .venv and caches; data, artifacts, checkpoints and the registry stay
 	rm -rf $(VENV) build dist src/facet.egg-info .pytest_cache .ruff_cache .import_linter_cache

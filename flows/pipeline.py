@@ -10,7 +10,6 @@ import argparse
 import contextlib
 import os
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -19,27 +18,20 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from prefect import flow, get_run_logger, task
-from prefect.cache_policies import NO_CACHE
+from prefect import flow, get_run_logger
 from prefect.client.orchestration import get_client
 from prefect.futures import wait
 from prefect.runtime import flow_run
 from prefect.states import Completed, Failed, State
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from facet.errors import FacetError, ParamsError, UnreachableError
-from flows import dag, doctor, dvc, gpu, locks, overrides, pages, processes, records
+from facet.errors import FacetError, ParamsError
+from flows import commands, dag, doctor, dvc, gpu, locks, overrides, pages, processes, records
 from flows.notify import notify
+from flows.retries import retried
 from flows.watch import Watch
 
-# A transient failure is tried again after these many seconds.
-RETRY_SECONDS = [float(seconds) for seconds in os.environ.get("FACET_RETRY_SECONDS", "10,60,300").split(",")]
 _BUSY_SECONDS = 5.0
-
-
-def worth_a_retry(_task: Any, _run: Any, state: State) -> bool:
-    """Only where a server or a bucket did not answer. A training alarm, a broken file or a stop come again at once."""
-    return isinstance(state.result(raise_on_failure=False), UnreachableError)
 
 
 class Run:
@@ -129,15 +121,10 @@ def _submit(run: Run, stages: list[dag.Stage]) -> dict[str, Any]:
         def execute(stage: dag.Stage = stage) -> State:
             return run.execute(stage)
 
-        step = task(
+        step = retried(
             execute,
             name=stage.name,
-            task_run_name=stage.name,
             description=f"`dvc repro --single-item {stage.name}`, where DVC finds it changed",
-            cache_policy=NO_CACHE,
-            retries=len(RETRY_SECONDS),
-            retry_delay_seconds=RETRY_SECONDS,
-            retry_condition_fn=worth_a_retry,
             tags=["gpu"] if stage.gpu else [],
         )
         needs = [futures[name] for name in stage.upstream if name in futures]
@@ -188,7 +175,7 @@ def _pipeline(params: dict[str, Any], targets: list[str], force: bool, promote_t
             graph = _when_free(dag.read_graph, wait_)
             stages = graph.wanted(targets)
             run = Run(graph, force, wait_)
-            with _mirror(bool(graph.changed or force)):
+            with commands.mirrored(bool(graph.changed or force)):
                 futures = _submit(run, stages)
                 wait(list(futures.values()))
             failed = {name: future.state for name, future in futures.items() if not future.state.is_completed()}
@@ -246,65 +233,21 @@ def _hang_up_is_a_stop() -> Iterator[None]:
         signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
-@contextlib.contextmanager
-def _mirror(wanted: bool) -> Iterator[None]:
-    """MLflow's live copy of the files, beside the chain; whether it works changes nothing for the chain."""
-    if not wanted:
-        yield
-        return
-    command = [sys.executable, "-m", "facet", "mirror", "--follow"]
-    process = processes.start(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        yield
-    finally:
-        processes.stop(process, signal.SIGTERM, grace=10.0)
-
-
-def _facet(*arguments: str) -> str:
-    """Run ``facet ARGUMENTS`` and return what it printed. Raises UnreachableError, or FacetError with its sentence."""
-    process = processes.start([sys.executable, "-m", "facet", *arguments], stderr=subprocess.PIPE)
-    try:
-        out, said = process.communicate()
-    finally:
-        processes.stop(process)
-    if process.returncode:
-        sentence = (said.decode(errors="replace").strip().splitlines() or ["it ended without a word"])[-1]
-        kind = UnreachableError if process.returncode == UnreachableError.exit_code else FacetError
-        raise kind(sentence.removeprefix("error: "))
-    return out.decode(errors="replace")
-
-
 def _share_report() -> str | None:
-    """A link to the report in the bucket FACET_REPORTS_URL (s3://…), where one is set."""
-    bucket = os.environ.get("FACET_REPORTS_URL")
-    if not bucket:
-        return None
     try:
-        return _facet("bucket", "share", "reports/report.html", f"{bucket.rstrip('/')}/{flow_run.name}.html").split()[
-            -1
-        ]
+        return commands.share_report(flow_run.name)
     except FacetError as error:
         get_run_logger().warning("the report was not shared: %s", error)
         return None
 
 
-@task(
-    name="promote",
-    task_run_name="promote to {alias}",
-    cache_policy=NO_CACHE,
-    retries=len(RETRY_SECONDS),
-    retry_delay_seconds=RETRY_SECONDS,
-    retry_condition_fn=worth_a_retry,
-)
-def promote(alias: str) -> str:
-    """`facet promote latest --to ALIAS`: the gate decides."""
-    said = _facet("promote", "latest", "--to", alias)
-    get_run_logger().info(said)
-    return said
-
-
 def _promote(alias: str) -> str:
-    promote(alias)
+    """Promote in a task of its own; the gate's refusal is its failure. For the flow's last message."""
+
+    def promote() -> None:
+        get_run_logger().info(commands.promote(alias))
+
+    retried(promote, f"promote to {alias}", f"`facet promote latest --to {alias}`")()
     return f"; promoted to {alias}"
 
 

@@ -10,28 +10,19 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from prefect import flow, get_run_logger, task
-from prefect.cache_policies import NO_CACHE
+from prefect import flow, get_run_logger
 from prefect.runtime import flow_run
 from prefect.states import Completed, Failed, State
 
 from facet.errors import FacetError
 from flows import dag, dvc, locks, records
 from flows.notify import notify
-from flows.pipeline import RETRY_SECONDS, pipeline, stoppable, worth_a_retry
+from flows.pipeline import pipeline, stoppable
+from flows.retries import retried
 
 SOURCE = "data.dvc"
 
 
-@task(
-    name="update data.dvc",
-    task_run_name="update data.dvc",
-    description="`dvc update data.dvc`: ask the source, and take what is new",
-    cache_policy=NO_CACHE,
-    retries=len(RETRY_SECONDS),
-    retry_delay_seconds=RETRY_SECONDS,
-    retry_condition_fn=worth_a_retry,
-)
 def update() -> bool:
     """Whether the source has changed since it was last taken."""
     logger = get_run_logger()
@@ -62,7 +53,7 @@ def refresh(promote_to: str | None = "staging", params: dict[str, Any] | None = 
     """
     try:
         with records.recorded(str(flow_run.id), flow_run.name), stoppable():
-            changed = update()
+            changed = retried(update, f"update {SOURCE}", f"`dvc update {SOURCE}`: ask the source, take what is new")()
             behind = [] if changed else _behind()
         if not changed and not behind:
             return Completed(name="Cached", message=f"{SOURCE}: the source is what it was, and the chain is up to it")
