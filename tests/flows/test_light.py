@@ -9,7 +9,18 @@ import pytest
 
 from tests import tiny
 
-HEAVY = ("torch", "diffusers", "transformers", "mlflow", "numpy", "pyarrow", "great_expectations", "boto3", "dvc", "PIL")
+HEAVY = (
+    "torch",
+    "diffusers",
+    "transformers",
+    "mlflow",
+    "numpy",
+    "pyarrow",
+    "great_expectations",
+    "boto3",
+    "dvc",
+    "PIL",
+)
 
 
 @pytest.mark.parametrize("module", ["pipeline", "refresh", "serve", "doctor"])
