@@ -81,7 +81,8 @@ ui: $(STAMP)  ## the MLflow registry and runs, in a browser, on loopback
 
 prefect: $(STAMP)  ## the Prefect server: schedules, runs, logs, in a browser, on loopback
 	@echo "http://127.0.0.1:$(PORT) in a moment; Ctrl-C ends it. In other terminals: export PREFECT_API_URL=http://127.0.0.1:$(PORT)/api"
-	@exec prefect server start --host 127.0.0.1 --port $(PORT)
+	@PREFECT_UI_API_URL=http://127.0.0.1:$(PORT)/api PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT=false \
+	  exec prefect server start --host 127.0.0.1 --port $(PORT)
 
 clean:  ## remove .venv and caches; data, artifacts, checkpoints and the registry stay
 	rm -rf $(VENV) build dist src/facet.egg-info .pytest_cache .ruff_cache .import_linter_cache
