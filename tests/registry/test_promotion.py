@@ -340,6 +340,7 @@ def server(store, monkeypatch):
         process.wait()
 
 
+@pytest.mark.slow
 def test_of_two_hosts_at_once_exactly_one_wins_and_both_know(server, store):
     """Through a server, without the lock that processes of one host share: each has a temporary folder of its own."""
     told = race(store, 3, TMPDIR=f"{store}/{{me}}", MLFLOW_TRACKING_URI=server)

@@ -89,7 +89,9 @@ def test_a_refusal_is_a_table_a_sentence_and_exit_code_1(facet_here, tmp_path):
     assert code == 0
     assert "overriding the gate" in said
     assert "demo on Friday" in facet_here("history", columns=120)[1]
-    assert "overridden" in facet_here("models")[1]
+    said = facet_here("models")[1]
+    assert "staging*" in said
+    assert f"* version {number} got staging overriding the gate: demo on Friday (tester@here, " in said
     assert facet_here("promote", "1", "--override", " ")[0] == 1
 
 

@@ -276,7 +276,7 @@ def _print_models(model: str, rows: list[Any]) -> None:
     table = _table(model, "no.", "aliases", *map(_heading, names), "age", "data", "digest")
     for row in rows:
         scores = ("-" if row.scores[name] is None else f"{row.scores[name]:.3f}" for name in names)
-        held = "\n".join(f"{alias}\n(overridden)" if alias in row.overrides else alias for alias in row.aliases)
+        held = "\n".join(f"{alias}*" if alias in row.overrides else alias for alias in row.aliases)
         cells = (
             str(row.version),
             held or "-",
@@ -287,6 +287,9 @@ def _print_models(model: str, rows: list[Any]) -> None:
         )
         table.add_row(*map(Text, cells))
     _print(table)
+    for row in rows:
+        for alias, why in row.overrides.items():
+            print(f"* version {row.version} got {alias} overriding the gate: {why}")
 
 
 def _heading(score: str) -> str:
