@@ -9,7 +9,7 @@ import sys
 
 import torch
 
-from benchmarks import noop, prepare, sampling, serving, training
+from benchmarks import flows, noop, prepare, sampling, serving, training
 from facet.precision import be_deterministic
 
 MEASUREMENTS = {
@@ -21,6 +21,7 @@ MEASUREMENTS = {
     "sampling": sampling.measure,
     "serving": serving.measure,
     "noop_repro": noop.measure,
+    "flows": flows.measure,
 }
 
 
