@@ -107,7 +107,7 @@ def test_one_digest_is_one_version_and_the_record_tells_nothing_of_the_registry(
     assert version.tags["facet.digest"] == first.record["digest"]
     assert version.tags["facet.protocol_digest"] == first.record["protocol_digest"]
     assert version.tags["facet.run"] == first.run
-    assert {"facet.environment.python", "facet.faces_digest", "facet.data_licence"} <= set(version.tags)
+    assert {"facet.git.dirty", "facet.faces_digest", "facet.data_licence"} <= set(version.tags)
     left = {item.path for folder in ("", "reports") for item in client.list_artifacts(first.run, folder)}
     papers = {"card.md", "lineage.json", "evaluation.json", "validation.json"}
     assert papers | {"metrics", "reports/report.html", "reports/samples.png"} <= left

@@ -147,10 +147,13 @@ def _record(
 
 
 def _tags(record: Mapping[str, Any], origin: Mapping[str, Any], params: RegisterParams) -> dict[str, str]:
-    """What can be searched for in MLflow: digests, lineage and licences, flat. Long values stand in lineage.json."""
+    """What can be searched for in MLflow: digests, lineage and licences, flat. The rest stands in lineage.json: a page of
+    tags for installed packages would hide these."""
     digests = ("digest", "evaluation_digest", "validation_digest", "protocol_digest", "faces_digest")
     shared = (*digests, "data_licence", "model_licence")
-    origin = {key: value for key, value in flatten(origin).items() if key != "git.changed" and value is not None}
+    lock = origin["environment"]["requirements_lock"]
+    origin = flatten({**origin, "environment": {"requirements_lock": lock}})
+    origin = {key: value for key, value in origin.items() if key != "git.changed" and value is not None}
     return {f"facet.{key}": str(record[key])[:5000] for key in shared} | {
         f"facet.{key}": str(value).lower() if isinstance(value, bool) else str(value) for key, value in origin.items()
     }
