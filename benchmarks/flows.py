@@ -48,7 +48,10 @@ def _per_stage(folder: Path, server: Server) -> dict[str, float]:
     (project.folder / "0").write_text("raw")
     (project.folder / "params.yaml").write_text("seed: 0\n")
     names = [str(number) for number in range(_STAGES + 1)]
-    stages = {f"s{b}": {"cmd": f"cp {a} {b}", "deps": [a], "outs": [b]} for a, b in itertools.pairwise(names)}
+    stages = {
+        f"s{b}": {"cmd": f"cp {a} {b}", "deps": [a], "outs": [b], "meta": {"gpu": True}}
+        for a, b in itertools.pairwise(names)
+    }
     (project.folder / "dvc.yaml").write_text(yaml.safe_dump({"stages": stages}))
     project.run()
 
