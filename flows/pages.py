@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import logging
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 from uuid import UUID
 
 import yaml
+from prefect import get_run_logger
 from prefect.artifacts import (
     create_image_artifact,
     create_link_artifact,
@@ -32,6 +34,15 @@ _IMAGE_BYTES = 1_500_000
 def key_of(*words: str) -> str:
     """An artifact's key: Prefect allows lower-case letters, digits and dashes."""
     return re.sub(r"[^a-z0-9]+", "-", "-".join(words).lower()).strip("-")
+
+
+@contextlib.contextmanager
+def harmless() -> Iterator[None]:
+    """What can't be shown is logged, and the run goes on: it is there for the model, not for its pages."""
+    try:
+        yield
+    except Exception as error:  # whatever Prefect's client raises, from a full disk to a server that restarts
+        get_run_logger().warning("not shown in Prefect (%s: %s)", type(error).__name__, error)
 
 
 class Progress:
@@ -93,7 +104,8 @@ def show_results(logger: logging.Logger | logging.LoggerAdapter, link: str | Non
         address = f"data:image/png;base64,{base64.b64encode(picture).decode()}"
         create_image_artifact(address, "samples", "Held-out attributes, and what the model drew for them.")
     if REPORT.exists():
-        create_link_artifact(link or REPORT.resolve().as_uri(), "report", "The report" if link else f"{REPORT}")
+        words = "the report" if link else f"{REPORT} on the host of this run"
+        create_link_artifact(link or REPORT.resolve().as_uri(), link_text=words, key="report")
         logger.info("report: %s", link or REPORT)
 
 

@@ -58,7 +58,8 @@ class Run:
             return self._told(stage, "Cached", "DVC found it unchanged")
         with self._lock:
             self._ran.add(stage.name)
-        pages.show_metrics(stage.name)
+        with pages.harmless():
+            pages.show_metrics(stage.name)
         if outcome.how == "restored":
             return self._told(stage, "Cached", f"restored from DVC's run cache ({'; '.join(why)})")
         return self._told(stage, "Completed", f"ran {pages.seconds(outcome.seconds)}: {'; '.join(why)}")
@@ -80,11 +81,16 @@ class Run:
 
     def _reproduce(self, stage: dag.Stage, progress: pages.Progress, place: tuple[int, ...]) -> dvc.Outcome:
         logger = get_run_logger()
+
+        def look() -> None:
+            with pages.harmless():
+                progress.look()
+
         return _when_free(
             lambda: dvc.reproduce(
                 stage.name,
                 tell=logger.info,
-                meanwhile=progress.look,
+                meanwhile=look,
                 force=self._force,
                 keep_open=place,
                 environment={records.VARIABLE: str(flow_run.id)},
@@ -179,11 +185,13 @@ def _pipeline(params: dict[str, Any], targets: list[str], force: bool, promote_t
                 futures = _submit(run, stages)
                 wait(list(futures.values()))
             failed = {name: future.state for name, future in futures.items() if not future.state.is_completed()}
-            pages.show_plan(run.table())
+            with pages.harmless():
+                pages.show_plan(run.table())
             if failed:
                 return _failed(failed)
-            if any(name == "evaluate" for name, (outcome, _) in run.told.items() if outcome == "completed"):
-                pages.show_results(logger, _share_report())
+            if run.told.get("evaluate", ("cached",))[0] == "completed":
+                with pages.harmless():
+                    pages.show_results(logger, _share_report())
         promoted = _promote(promote_to) if promote_to else ""
     ran = [name for name, outcome, _ in run.table() if outcome == "completed"]
     return Completed(message=f"ran {', '.join(ran) or 'nothing'}; {len(run.told) - len(ran)} cached{promoted}")

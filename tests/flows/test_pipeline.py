@@ -240,6 +240,19 @@ def test_metrics_progress_and_plan_are_there_to_look_at(project):
     assert any("> python train.py" in line["message"] for line in logs)
 
 
+def test_the_samples_and_the_report_are_there_to_look_at(project):
+    draw = "mkdir -p reports && echo '<p>report</p>' > reports/report.html && cp face.png reports/samples.png"
+    (project.folder / "face.png").write_bytes(b"\x89PNG")
+    project.stages({"evaluate": {"cmd": draw, "deps": ["in.txt"], "outs": ["reports/report.html"]}})
+    said = project.run()
+    assert "not shown in Prefect" not in said
+    run = project.server.runs()[0]
+    made = project.server.ask("artifacts/filter", {"artifacts": {"flow_run_id": {"any_": [run["id"]]}}})
+    by_key = {a["key"]: str(a["data"]) for a in made}
+    assert "data:image/png;base64,iVBORw==" in by_key["samples"]
+    assert "reports/report.html" in by_key["report"]
+
+
 def test_refresh_runs_the_chain_only_where_the_source_has_changed(project):
     (project.folder / "source").mkdir()
     (project.folder / "source/faces").write_text("one")
