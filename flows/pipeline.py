@@ -15,11 +15,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import FrameType
 from typing import Any, Literal
 
 import yaml
-from prefect import flow, get_run_logger
+from prefect import Flow, flow, get_run_logger
 from prefect.client.orchestration import get_client
+from prefect.exceptions import TerminationSignal
 from prefect.futures import wait
 from prefect.runtime import flow_run
 from prefect.states import Completed, Failed, State
@@ -221,7 +223,7 @@ def stoppable() -> Iterator[None]:
     with get_client(sync_client=True) as client:
         api = str(client.api_url)
     try:
-        with _hang_up_is_a_stop(), Watch(api, lost):
+        with _signals_stop_first(), Watch(api, lost):
             yield
     except BaseException:
         processes.stop_all()
@@ -229,16 +231,30 @@ def stoppable() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _hang_up_is_a_stop() -> Iterator[None]:
-    """A closed terminal stops the flow as SIGTERM does, so that it still tells Prefect; `nohup` is heeded."""
-    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGHUP) != signal.SIG_DFL:
+def _signals_stop_first() -> Iterator[None]:
+    """Have a signal end all programs before anything else hears of it: what unwinds behind it takes its time.
+
+    A closed terminal then stops the flow as SIGTERM does, so that it still tells Prefect; `nohup` is heeded.
+    """
+    if threading.current_thread() is not threading.main_thread():
         yield
         return
-    signal.signal(signal.SIGHUP, lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        processes.stop_all()
+        then = before[signal.SIGTERM if number == signal.SIGHUP else number]
+        if callable(then):
+            then(number, frame)
+
+    for number, handler in before.items():
+        if handler != signal.SIG_IGN:
+            signal.signal(number, stop)
     try:
         yield
     finally:
-        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _share_report() -> str | None:
@@ -271,17 +287,27 @@ def main() -> None:
     pairs = [pair.partition("=") for pair in given.set]
     if wrong := [key for key, equals, _ in pairs if not equals]:
         parser.error(f"--set {wrong[0]}: expected KEY=VALUE")
-    state = pipeline(
+    state = to_its_end(
+        pipeline,
         params={key: yaml.safe_load(value) for key, _, value in pairs},
         targets=given.targets,
         force=given.force,
         promote_to=given.promote_to,
         if_busy=given.if_busy,
-        return_state=True,
     )
+    print(state.message)
+
+
+def to_its_end(run: Flow[..., Any], **parameters: Any) -> State:
+    """Call flow ``run`` for a person: its state where it completed, else this process's end with one sentence."""
+    try:
+        state = run(**parameters, return_state=True)
+    except (KeyboardInterrupt, TerminationSignal):
+        print("stopped: the same command goes on from the last checkpoint.", file=sys.stderr)
+        sys.exit(130)
     if not state.is_completed():
         sys.exit(f"error: {state.message}")
-    print(state.message)
+    return state
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ python -m flows.refresh                                   # or `facet schedule`,
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from prefect.states import Completed, Failed, State
 from facet.errors import FacetError
 from flows import dag, dvc, locks, records
 from flows.notify import notify
-from flows.pipeline import pipeline, stoppable
+from flows.pipeline import pipeline, stoppable, to_its_end
 from flows.retries import retried
 
 SOURCE = "data.dvc"
@@ -79,10 +78,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="facet refresh", description="New data? Then run the chain and promote.")
     parser.add_argument("--promote-to", metavar="ALIAS", default="staging", help="default: staging; '' for none")
     given = parser.parse_args()
-    state = refresh(promote_to=given.promote_to or None, return_state=True)
-    if not state.is_completed():
-        sys.exit(f"error: {state.message}")
-    print(state.message)
+    print(to_its_end(refresh, promote_to=given.promote_to or None).message)
 
 
 if __name__ == "__main__":

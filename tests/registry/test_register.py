@@ -306,3 +306,15 @@ def test_a_folder_without_git_or_locks_has_a_lineage_all_the_same(tmp_path):
     origin = lineage.collect(tmp_path)
     assert (origin["git"]["commit"], origin["dvc_lock"], origin["data"]["raw_md5"]) == (None, None, None)
     assert origin["environment"]["packages"]["torch"]
+
+
+def test_a_tag_that_only_an_earlier_registration_knew_is_gone_from_version_and_run(here):
+    first = publish(tiny_pipeline(), params("outgrown"))
+    client = connect(tracking_uri())
+    client.set_tag(first.run, "facet.environment.compiler", "gcc")
+    client.set_model_version_tag("outgrown", str(first.version), "facet.environment.compiler", "gcc")
+    again = publish(tiny_pipeline(), params("outgrown"))
+    assert (again.run, again.version) == (first.run, first.version)
+    (version,) = client.search_model_versions("name = 'outgrown'")
+    assert "facet.environment.compiler" not in client.get_run(first.run).data.tags
+    assert "facet.environment.compiler" not in version.tags

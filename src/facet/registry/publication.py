@@ -115,6 +115,9 @@ def _write_papers(folder: Path, card: str, origin: Mapping[str, Any]) -> dict[st
 
 def _log_papers(client: MlflowClient, run: str, papers: Mapping[str, Path], tags: Mapping[str, str]) -> None:
     tag_run(client, run, tags)
+    # What an earlier registration of the same knew, and this one doesn't.
+    for key in filter(mlflow_registry.is_published, client.get_run(run).data.tags.keys() - tags.keys()):
+        client.delete_tag(run, key)
     for path in papers.values():
         client.log_artifact(run, str(path))
     for path in sorted([*REPORTS.glob("*.html"), *REPORTS.glob("*.png")]):
@@ -147,8 +150,8 @@ def _record(
 
 
 def _tags(record: Mapping[str, Any], origin: Mapping[str, Any], params: RegisterParams) -> dict[str, str]:
-    """What can be searched for in MLflow: digests, lineage and licences, flat. The rest stands in lineage.json: a page of
-    tags for installed packages would hide these."""
+    """What can be searched for in MLflow: digests, lineage and licences, flat. The rest stands in lineage.json: a
+    page of tags for installed packages would hide these."""
     digests = ("digest", "evaluation_digest", "validation_digest", "protocol_digest", "faces_digest")
     shared = (*digests, "data_licence", "model_licence")
     lock = origin["environment"]["requirements_lock"]
