@@ -31,7 +31,7 @@ from facet.errors import FacetError, ParamsError
 from flows import commands, dag, doctor, dvc, gpu, locks, overrides, pages, processes, records
 from flows.notify import notify
 from flows.retries import retried
-from flows.watch import Watch
+from flows.watch import Watch, leave_in_time
 
 _BUSY_SECONDS = 5.0
 
@@ -242,6 +242,7 @@ def _signals_stop_first() -> Iterator[None]:
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
 
     def stop(number: int, frame: FrameType | None) -> None:
+        leave_in_time()
         processes.stop_all()
         then = before[signal.SIGTERM if number == signal.SIGHUP else number]
         if callable(then):

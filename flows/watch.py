@@ -19,8 +19,8 @@ from facet.errors import ParamsError
 _LOOK_SECONDS = 0.5
 # A server that refuses connections is gone; one that answers late may only be busy.
 _SILENCE_SECONDS = 60.0
-# After its steps are stopped, the flow is given this long to tell Prefect and leave.
-_LEAVE_SECONDS = 10.0
+# A flow that was stopped is given this long to tell Prefect and leave.
+_LEAVE_SECONDS = 8.0
 
 
 class Watch:
@@ -60,9 +60,6 @@ class Watch:
 
     def _end(self, why: str) -> None:
         self._stop(why)
-        # A flow that leaves takes this thread along. Prefect may instead go on trying to reach a server that is gone.
-        time.sleep(_LEAVE_SECONDS)
-        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _answer(api: str) -> str:
@@ -87,3 +84,17 @@ def grace_of_environment() -> float:
         return max(0.0, float(given))
     except ValueError:
         raise ParamsError(f"FACET_SERVER_GRACE is {given!r}, expected seconds.") from None
+
+
+def leave_in_time() -> None:
+    """Have this process killed where it is still there in some seconds: its programs are gone, only Prefect keeps it.
+
+    Prefect goes on trying to reach a server that is gone, and an interrupt can leave it waiting at exit for a thread
+    that will not come back.
+    """
+
+    def leave() -> None:
+        time.sleep(_LEAVE_SECONDS)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=leave, name="facet-leave", daemon=True).start()
