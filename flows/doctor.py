@@ -41,7 +41,7 @@ def _programs_of(dead: dict[str, records.Record]) -> list[psutil.Process]:
 
 
 def mend_prefect(resume: bool = False) -> list[str]:
-    """End in Prefect what is dead here. With ``resume``, runs of a deployment are scheduled once more. In words.
+    """End in Prefect what is dead here; with ``resume``, schedule crashed runs of a deployment once more. In words.
 
     Raises UnreachableError where the server does not answer.
     """
@@ -63,23 +63,29 @@ def mend_prefect(resume: bool = False) -> list[str]:
 
 def _end(client, record: records.Record, resume: bool) -> list[str]:
     from prefect.exceptions import ObjectNotFound
-    from prefect.states import Cancelled, Crashed
 
     try:
         run = client.read_flow_run(record.flow_run)
     except (ObjectNotFound, ValueError):
         return []
-    if run.state is None or run.state.is_final():
+    if run.state is None:
         return []
+    done = [] if run.state.is_final() else _end_run(client, run, record)
+    # A flow whose worker was lost stopped itself, and could still tell Prefect.
+    if resume and run.deployment_id and not run.state.is_cancelling() and (done or run.state.is_crashed()):
+        again = client.create_flow_run_from_deployment(run.deployment_id, parameters=run.parameters)
+        done.append(f"flow run {again.name} is scheduled in the place of {run.name}")
+    return done
+
+
+def _end_run(client, run, record: records.Record) -> list[str]:
+    from prefect.states import Cancelled, Crashed
+
     why = f"its process {record.pid} is dead; facet doctor ended the run"
     asked = run.state.is_cancelling()
     client.set_flow_run_state(run.id, Cancelled(message=why) if asked else Crashed(message=why), force=True)
-    done = [f"flow run {run.name} was {run.state.name}: now {'Cancelled' if asked else 'Crashed'}, its process is dead"]
     _end_tasks(client, run.id, why)
-    if resume and run.deployment_id and not asked:
-        again = client.create_flow_run_from_deployment(run.deployment_id, parameters=run.parameters)
-        done.append(f"flow run {again.name} is scheduled in its place")
-    return done
+    return [f"flow run {run.name} was {run.state.name}: now {'Cancelled' if asked else 'Crashed'}, its process is dead"]
 
 
 def _end_tasks(client, flow_run_id, why: str) -> None:
@@ -112,7 +118,7 @@ def _free_gpu(client) -> list[str]:
 def main() -> None:
     """Print what was mended; exit code 0 also where nothing was wrong."""
     parser = argparse.ArgumentParser(prog="facet doctor", description="End what is dead, and say what was done.")
-    parser.add_argument("--resume", action="store_true", help="schedule ended runs of a deployment once more")
+    parser.add_argument("--resume", action="store_true", help="schedule crashed runs of a deployment once more")
     parser.add_argument("--json", action="store_true", help="print JSON, for programs")
     given = parser.parse_args()
     try:

@@ -75,7 +75,8 @@ def main() -> None:
                 "terminal, then export PREFECT_API_URL=http://127.0.0.1:4200/api."
             )
         made = deployment(given.flow, given.name, given.cron, given.timezone, parameters)
-        for line in doctor.mend_files() + doctor.mend_prefect():
+        # A run whose worker was lost with this command's last process is taken up again.
+        for line in doctor.mend_files() + doctor.mend_prefect(resume=True):
             print(line)
     except FacetError as error:
         sys.exit(f"error: {error}")

@@ -105,8 +105,10 @@ def test_a_killed_worker(served):
     run, reached = start()
     process.kill()
     wait_for_the_end(project)
-    project.run("doctor")
     assert project.server.ask(f"flow_runs/{run['id']}")["state_type"] == "CRASHED"
+    said = project.run("doctor", "--resume")
+    assert f"is scheduled in the place of {run['name']}" in said
+    assert "nothing to mend" in project.run("doctor", "--resume")
     finish(project, reached)
 
 
