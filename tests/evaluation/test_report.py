@@ -19,14 +19,15 @@ STEPS = ("train_vae", "tune_decoder", "train_unet", "train_judge")
 
 
 @pytest.fixture(scope="module")
-def inputs(faces, judge_folder, tmp_path_factory):
+def inputs(faces, latents, judge_folder, tmp_path_factory):
     """Everything that the page shows, from tiny untrained models."""
     root = tmp_path_factory.mktemp("report")
     write_reference(faces, judge_folder, ReferenceParams("train", floor_faces=8), 0, root / "reference")
     write_samples(tiny.pipeline(), "0" * 64, np.sign(faces.attributes[:24]), root / "samples")
     samples = load_samples(root / "samples")
     reference = load_reference(root / "reference")
-    done = evaluate(EvaluateParams(None), samples, faces, reference, judge_folder, tiny.autoencoder(), 0)
+    vae = tiny.autoencoder()
+    done = evaluate(EvaluateParams(None), samples, faces, reference, judge_folder, vae, 0, latents)
     for step in STEPS:
         write_curve(
             root / "metrics" / "curves" / f"{step}.csv",

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 import torch.nn.functional as F
 from diffusers import AutoencoderKL
 
 from facet.data.pixels import to_pixels, to_uint8
+from facet.errors import ArtifactError
 from facet.precision import Precision, autocast
+
+# Taps of SSIM's window, and MS-SSIM's weights from the finest scale to the coarsest.
+_WINDOW = 11
+_SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 
 
 @torch.no_grad()
@@ -37,27 +44,77 @@ def ssim(faces: np.ndarray, others: np.ndarray, batch_size: int = 256) -> np.nda
 
     Wang et al., 2004, with the paper's 11-tap Gaussian window (sigma 1.5), averaged over channels and valid positions.
     """
-    values = [_ssim(faces[i : i + batch_size], others[i : i + batch_size]) for i in range(0, len(faces), batch_size)]
+    return _by_batch(_ssim, faces, others, batch_size)
+
+
+def ms_ssim(faces: np.ndarray, others: np.ndarray, batch_size: int = 256) -> np.ndarray:
+    """Multi-scale structural similarity of each pair of uint8 pictures [n, h, w, 3] in 0..1, float64 [n].
+
+    Wang, Simoncelli & Bovik, 2003, equation 7, with the window and constants of ``ssim``: contrast and structure at
+    every scale, luminance at the coarsest alone, halved between scales by 2 x 2 means, a negative term counted as 0.
+    ``scales`` says how many of the paper's five are used. Raises ArtifactError for pictures smaller than the window.
+    """
+    return _by_batch(_ms_ssim, faces, others, batch_size)
+
+
+def scales(height: int, width: int) -> int:
+    """How many of MS-SSIM's five scales fit: the coarsest must still hold the window, so 3 at 64 px, 5 from 176 px on.
+
+    Their weights are the paper's first ones, divided by their sum. Raises ArtifactError where not even one fits.
+    """
+    fitting = [m for m in range(1, len(_SCALE_WEIGHTS) + 1) if min(height, width) // 2 ** (m - 1) >= _WINDOW]
+    if not fitting:
+        raise ArtifactError(
+            f"pictures are {width} x {height} px, but SSIM compares windows of {_WINDOW}: prepare larger faces."
+        )
+    return fitting[-1]
+
+
+Measure = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+
+
+def _by_batch(measure: Measure, faces: np.ndarray, others: np.ndarray, batch_size: int) -> np.ndarray:
+    """``measure`` compares planes float32 [m, 1, h, w]; its mean over each picture's planes, float64 [n]."""
+    values = []
+    for start in range(0, len(faces), batch_size):
+        first, second = (_planes(pictures[start : start + batch_size]) for pictures in (faces, others))
+        values.append(measure(first, second).view(-1, faces.shape[-1]).mean(dim=1).double().numpy())
     return np.concatenate(values)
 
 
-def _ssim(faces: np.ndarray, others: np.ndarray) -> np.ndarray:
-    ramp = torch.arange(11, dtype=torch.float64) - 5
+def _planes(pictures: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(np.array(pictures)).permute(0, 3, 1, 2).flatten(0, 1).unsqueeze(1).float()
+
+
+def _ssim(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    luminance, structure = _terms(x, y)
+    return (luminance * structure).mean(dim=(1, 2, 3))
+
+
+def _ms_ssim(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    weights = _SCALE_WEIGHTS[: scales(*x.shape[-2:])]
+    product = torch.ones(len(x))
+    for m, weight in enumerate(weights, start=1):
+        luminance, structure = _terms(x, y)
+        term = luminance * structure if m == len(weights) else structure
+        product = product * term.mean(dim=(1, 2, 3)).clamp(min=0) ** (weight / sum(weights))
+        x, y = F.avg_pool2d(x, 2), F.avg_pool2d(y, 2)
+    return product
+
+
+def _terms(x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Luminance, and contrast times structure, at each position where the window fits."""
+    ramp = torch.arange(_WINDOW, dtype=torch.float64) - _WINDOW // 2
     window = torch.exp(-ramp.square() / (2 * 1.5**2))
     window = (window / window.sum()).float()
 
-    def blur(x: torch.Tensor) -> torch.Tensor:
-        return F.conv2d(F.conv2d(x, window.view(1, 1, 11, 1)), window.view(1, 1, 1, 11))
+    def blur(plane: torch.Tensor) -> torch.Tensor:
+        return F.conv2d(F.conv2d(plane, window.view(1, 1, -1, 1)), window.view(1, 1, 1, -1))
 
-    def planes(pictures: np.ndarray) -> torch.Tensor:
-        return torch.from_numpy(np.array(pictures)).permute(0, 3, 1, 2).flatten(0, 1).unsqueeze(1).float()
-
-    x, y = planes(faces), planes(others)
     mean_x, mean_y = blur(x), blur(y)
     variance_x, variance_y = blur(x * x) - mean_x**2, blur(y * y) - mean_y**2
     covariance = blur(x * y) - mean_x * mean_y
     c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
     structure = (2 * covariance + c2) / (variance_x + variance_y + c2)
     luminance = (2 * mean_x * mean_y + c1) / (mean_x**2 + mean_y**2 + c1)
-    per_plane = (luminance * structure).mean(dim=(1, 2, 3))
-    return per_plane.view(len(faces), -1).mean(dim=1).double().numpy()
+    return luminance, structure

@@ -13,11 +13,13 @@ from diffusers import AutoencoderKL
 
 from facet.artifacts import EVALUATION_SCHEMA, whole_file
 from facet.data.datasets import FaceSet
+from facet.data.latents import LatentSet
 from facet.errors import ArtifactError
 from facet.evaluation.adherence import agreement, judge_accuracy, judge_faces
 from facet.evaluation.features import digest_extractor, extract, inception_extractor, judge_extractor
 from facet.evaluation.fidelity import frechet_of, gaussian, kid
-from facet.evaluation.reconstruction import psnr, reconstruct, ssim
+from facet.evaluation.latents import moments_by_channel
+from facet.evaluation.reconstruction import ms_ssim, psnr, reconstruct, ssim
 from facet.evaluation.reference import Reference
 from facet.evaluation.samples import SampleSet
 
@@ -59,6 +61,7 @@ def evaluate(
     judge: Path,
     vae: AutoencoderKL,
     seed: int,
+    latents: LatentSet | None = None,
 ) -> Evaluation:
     """Score ``samples`` and ``vae``. Raises ArtifactError where samples and reference don't fit one another."""
     _check_fit(samples, faces, reference, judge)
@@ -70,7 +73,7 @@ def evaluate(
     scores = {
         "fidelity": {"judge": _fidelity(extractor, samples.faces, reference, seed)},
         "adherence": _adherence(extractor.judge, samples, seen, faces, held_out),
-        "autoencoder": _autoencoder(extractor, originals, reconstructions, reference),
+        "autoencoder": _autoencoder(extractor, originals, reconstructions, reference) | _latents(latents, held_out),
     }
     if params.inception:
         scores["fidelity"]["inception"] = _inception(params.inception, samples, faces, reference, seed)
@@ -149,9 +152,17 @@ def _autoencoder(
         "faces": len(originals),
         "psnr_db": round(float(psnr(originals, given_back).mean()), 3),
         "ssim": round(float(ssim(originals, given_back).mean()), 4),
+        "msssim": round(float(ms_ssim(originals, given_back).mean()), 4),
         "rfd": round(distance, 4),
         "rfd_over_floor": round(distance / reference.about["floor"]["frechet"], 4),
     }
+
+
+def _latents(latents: LatentSet | None, held_out: np.ndarray) -> dict[str, Any]:
+    if latents is None:
+        return {}
+    by_channel = moments_by_channel(latents, held_out)
+    return {"kurtosis": round(float(np.mean(by_channel["kurtosis"])), 4), "latents": by_channel}
 
 
 def _protocol(samples: SampleSet, reference: Reference) -> dict[str, Any]:
@@ -170,7 +181,8 @@ def _protocol(samples: SampleSet, reference: Reference) -> dict[str, Any]:
 def headline(record: Mapping[str, Any]) -> dict[str, Any]:
     """The record's scores without protocol and per-attribute tables: what `dvc metrics` shows and compares."""
     adherence = {name: value for name, value in record["adherence"].items() if name != "attributes"}
-    return {"fidelity": record["fidelity"], "adherence": adherence, "autoencoder": record["autoencoder"]}
+    autoencoder = {name: value for name, value in record["autoencoder"].items() if name != "latents"}
+    return {"fidelity": record["fidelity"], "adherence": adherence, "autoencoder": autoencoder}
 
 
 def write_adherence(path: Path, record: Mapping[str, Any]) -> None:

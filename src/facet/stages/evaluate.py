@@ -1,4 +1,4 @@
-"""artifacts/samples, reference, judge, decoder, faces -> artifacts/evaluation.json, metrics, plots, the report."""
+"""samples, reference, judge, decoder, latents, faces -> artifacts/evaluation.json, metrics, plots, the report."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from facet.artifacts import (
     EVALUATION,
     FACES,
     JUDGE,
+    LATENTS,
     METRICS,
     RECONSTRUCTION_GRID,
     REFERENCE,
@@ -18,6 +19,7 @@ from facet.artifacts import (
     write_json,
 )
 from facet.data.datasets import load_faces
+from facet.data.latents import load_latents
 from facet.evaluation.grids import grid, pairs, save_picture
 from facet.evaluation.record import EvaluateParams, evaluate, headline, write_adherence
 from facet.evaluation.reference import load_reference
@@ -36,7 +38,8 @@ def main() -> None:
     be_deterministic()
     samples, faces = load_samples(SAMPLES), load_faces(FACES)
     vae = load_autoencoder(DECODER).to(default_device())
-    done = evaluate(params, samples, faces, load_reference(REFERENCE), JUDGE, vae, read_seed())
+    latents = load_latents(LATENTS)
+    done = evaluate(params, samples, faces, load_reference(REFERENCE), JUDGE, vae, read_seed(), latents)
     write_json(EVALUATION, done.record)
     write_json(METRICS / "evaluate.json", headline(done.record))
     write_adherence(METRICS / "adherence.csv", done.record)
