@@ -19,6 +19,7 @@ from facet.evaluation.adherence import agreement, judge_accuracy, judge_faces
 from facet.evaluation.features import digest_extractor, extract, inception_extractor, judge_extractor
 from facet.evaluation.fidelity import frechet_of, gaussian, kid
 from facet.evaluation.latents import moments_by_channel
+from facet.evaluation.memorisation import memorisation
 from facet.evaluation.reconstruction import ms_ssim, psnr, reconstruct, ssim
 from facet.evaluation.reference import Reference
 from facet.evaluation.samples import SampleSet
@@ -74,6 +75,7 @@ def evaluate(
         "fidelity": {"judge": _fidelity(extractor, samples.faces, reference, seed)},
         "adherence": _adherence(extractor.judge, samples, seen, faces, held_out),
         "autoencoder": _autoencoder(extractor, originals, reconstructions, reference) | _latents(latents, held_out),
+        "memorisation": memorisation(extractor, samples.faces, faces, reference),
     }
     if params.inception:
         scores["fidelity"]["inception"] = _inception(params.inception, samples, faces, reference, seed)
@@ -182,7 +184,13 @@ def headline(record: Mapping[str, Any]) -> dict[str, Any]:
     """The record's scores without protocol and per-attribute tables: what `dvc metrics` shows and compares."""
     adherence = {name: value for name, value in record["adherence"].items() if name != "attributes"}
     autoencoder = {name: value for name, value in record["autoencoder"].items() if name != "latents"}
-    return {"fidelity": record["fidelity"], "adherence": adherence, "autoencoder": autoencoder}
+    copying = {name: value for name, value in record["memorisation"].items() if name not in ("closest", "faces")}
+    return {
+        "fidelity": record["fidelity"],
+        "adherence": adherence,
+        "autoencoder": autoencoder,
+        "memorisation": copying,
+    }
 
 
 def write_adherence(path: Path, record: Mapping[str, Any]) -> None:
