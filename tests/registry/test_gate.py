@@ -15,7 +15,7 @@ from facet.errors import ParamsError
 from facet.params import build
 from facet.registry import card, gate
 from facet.registry.card import CardFacts, CardParams, render_card
-from facet.registry.gate import CandidateFacts, Finding, Policy, ScoreLimit, decide
+from facet.registry.gate import CandidateFacts, Finding, MemorisationCeiling, Policy, ScoreLimit, decide
 from tests import tiny
 from tests.registry.versions import SHIPPED, evaluation, validation
 
@@ -93,6 +93,16 @@ def test_nothing_known_passes_no_rule_that_needs_it():
             "adherence, present",
             "too seldom drawn as asked: Male 0.200",
         ),
+        (
+            {"record": with_score(0.3, "memorisation", "judge", "share")},
+            "memorisation.judge.share",
+            "is 0.3, expected at most 0.05",
+        ),
+        (
+            {"record": with_score(0.06, "memorisation", "pixels", "share")},
+            "memorisation.pixels.share",
+            "is 0.06, expected at most 0.05",
+        ),
         ({"alias": "production"}, "order of aliases", "holds no alias, expected staging"),
     ],
 )
@@ -133,6 +143,72 @@ def test_for_a_distance_more_is_worse():
     champion = facts(1)
     assert failed(facts(record=with_score(1.0, *path)), champion) == {}
     assert list(failed(facts(record=with_score(1.5, *path)), champion)) == [".".join(path) + ", change"]
+
+
+@pytest.mark.parametrize("part", ["memorisation"])
+def test_a_record_from_before_a_rule_is_refused_and_told_what_to_do(part):
+    older = evaluation(DIGEST)
+    del older[part]
+    found = failed(facts(record=older))
+    assert found
+    assert all(rule.startswith(part) for rule in found)
+    assert all(f"holds no {rule}: score the version again" in finding.reason for rule, finding in found.items())
+
+
+def test_a_ceiling_that_is_null_is_not_asked_for():
+    record = with_score(0.9, "memorisation", "judge", "share")
+    lenient = dataclasses.replace(SHIPPED, memorisation=MemorisationCeiling(judge=None, pixels=0.05))
+    assert failed(facts(record=record), policy=lenient) == {}
+
+
+MEAN = "adherence.mean"
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "half", "passes"),
+    [
+        (0.966, 0.975, 0.008, True),  # worse by 0.009, of which chance explains 0.0113
+        (0.966, 0.975, 0.006, False),  # chance explains 0.0085: really worse, though within the margin
+        (0.967, 0.975, 0.006, True),
+        (0.964, 0.975, 0.05, False),  # chance would explain it, the margin doesn't
+        (0.99, 0.95, 0.001, True),  # really better
+    ],
+)
+def test_intervals_refuse_what_is_really_worse_and_the_margin_what_is_much_worse(ours, theirs, half, passes):
+    found = failed(facts(record=scored(ours, half)), facts(1, record=scored(theirs, half)))
+    assert (found == {}) == passes
+    if not passes:
+        assert f"is {ours}, expected at least" in found[f"{MEAN}, change"].reason
+
+
+def scored(mean: float, half: float) -> dict:
+    return evaluation(DIGEST, mean=mean) | {"intervals": {MEAN: [mean - half, mean + half]}}
+
+
+def test_what_chance_explains_is_told():
+    (found,) = failed(facts(record=scored(0.966, 0.003)), facts(1, record=scored(0.975, 0.004))).values()
+    assert found.reason == (
+        "adherence.mean is 0.966, expected at least 0.97: version 1 has 0.975, and chance explains 0.005"
+    )
+    assert found.given == "0.966, champion 0.975, chance ± 0.005"
+
+
+def test_a_distance_has_its_worse_side_above():
+    path = ("fidelity", "judge", "frechet_over_floor")
+    name = ".".join(path)
+    champion, better, worse = (
+        with_score(value, *path) | {"intervals": {name: [value - 0.02, value + 0.02]}} for value in (1.3, 1.2, 1.4)
+    )
+    assert failed(facts(record=better), facts(1, record=champion)) == {}
+    assert list(failed(facts(record=worse), facts(1, record=champion))) == [f"{name}, change"]
+
+
+@pytest.mark.parametrize("intervals", [{}, None, {MEAN: None}, {MEAN: [0.9, None]}])
+def test_without_both_intervals_the_margin_decides_alone(intervals):
+    narrow = facts(record=scored(0.966, 0.0001))
+    champion = facts(1, record=evaluation(DIGEST, mean=0.975) | {"intervals": intervals})
+    assert failed(narrow, champion) == {}
+    assert failed(narrow, facts(1, record=evaluation(DIGEST, mean=0.975))) == {}
 
 
 def test_a_champion_without_the_score_is_no_comparison():
@@ -179,11 +255,11 @@ def test_an_unscored_champion_is_no_comparison():
 
 
 def test_a_new_rule_joins_the_list_and_touches_nothing_else(monkeypatch):
-    def no_memorisation(candidate, champion, policy):
-        return [Finding("memorisation", False, "0.2", "at most 0.01", "it copies faces")]
+    def no_hats(candidate, champion, policy):
+        return [Finding("no hats", False, "0.2", "at most 0.01", "it draws only hats")]
 
-    monkeypatch.setattr(gate, "RULES", [*gate.RULES, no_memorisation])
-    assert list(failed(facts())) == ["memorisation"]
+    monkeypatch.setattr(gate, "RULES", [*gate.RULES, no_hats])
+    assert list(failed(facts())) == ["no hats"]
 
 
 def test_the_gate_needs_neither_mlflow_nor_torch():
@@ -200,7 +276,7 @@ def test_the_shipped_chain_passes_the_shipped_policy():
         rows = {row.pop("attribute"): row for row in csv.DictReader(stream)}
     rates = {name: {k: float(v) if v else None for k, v in row.items()} for name, row in rows.items()}
     record["adherence"]["attributes"] = rates
-    record["protocol"] = evaluation(DIGEST)["protocol"]
+    record = evaluation(DIGEST) | record  # the protocol, and parts that the metrics' chain has not measured yet
     decision = decide(facts(record=record), None, SHIPPED)
     assert decision.failed == ()
     assert {"adherence, present", "autoencoder.rfd_over_floor"} <= {finding.rule for finding in decision.findings}

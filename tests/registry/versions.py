@@ -31,6 +31,7 @@ def evaluation(model: str, mean: float = 0.97, steps: int = 2) -> dict[str, Any]
         "fidelity": {"judge": {"frechet": 60.0, "frechet_over_floor": 1.3}},
         "adherence": {"mean": mean, "balanced": 0.94, "attributes": {"Smiling": rates, "Male": rates}},
         "autoencoder": {"rfd_over_floor": 0.27},
+        "memorisation": {"judge": {"share": 0.002}, "pixels": {"share": 0.007}},
         "protocol": {
             "model": model,
             "samples": 16,

@@ -7,6 +7,7 @@ a new one is written below and added to that list, and nothing else changes.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
@@ -28,7 +29,7 @@ class ScoreLimit:
     name: str
     at_least: float | None
     at_most: float | None
-    # By how much it may be worse than the champion's; null doesn't compare.
+    # By how much it may be worse than the champion's, whatever the intervals say; null doesn't compare.
     margin: NonNegative | None
 
     def __post_init__(self) -> None:
@@ -48,6 +49,17 @@ class AdherenceFloor:
 
 
 @dataclasses.dataclass(frozen=True)
+class MemorisationCeiling:
+    """Highest share of samples nearer to a training face than all but a hundredth of held-out faces are; a model that
+    copies nothing has about 0.01. null doesn't ask."""
+
+    # In the judge's features.
+    judge: Fraction | None
+    # In small pictures.
+    pixels: Fraction | None
+
+
+@dataclasses.dataclass(frozen=True)
 class Policy:
     """Section ``promote``: what a version must be to get an alias. Not a step: only the gate reads it."""
 
@@ -57,6 +69,7 @@ class Policy:
     unlike_protocol: Literal["refuse", "skip"]
     scores: tuple[ScoreLimit, ...]
     adherence: AdherenceFloor
+    memorisation: MemorisationCeiling
 
 
 @dataclasses.dataclass(frozen=True)
@@ -200,6 +213,12 @@ def adherence_floors(candidate: CandidateFacts, champion: CandidateFacts | None,
     return found
 
 
+def copies_no_faces(candidate: CandidateFacts, champion: CandidateFacts | None, policy: Policy) -> list[Finding]:
+    """No more samples than the policy allows lie suspiciously near to a training face."""
+    ceilings = dataclasses.asdict(policy.memorisation)
+    return _below(candidate, {f"memorisation.{space}.share": most for space, most in ceilings.items()})
+
+
 # --- rules: is it better than what is there ---------------------------------------------------------------------------
 
 
@@ -222,24 +241,43 @@ def comparable(candidate: CandidateFacts, champion: CandidateFacts | None, polic
 
 
 def not_worse(candidate: CandidateFacts, champion: CandidateFacts | None, policy: Policy) -> list[Finding]:
-    """No score is worse than the champion's by more than its margin."""
+    """No score is worse than the champion's by more than its margin, nor, where both records hold an interval for it,
+    by more than chance explains."""
     compared = [limit for limit in policy.scores if limit.margin is not None]
     if champion is None:
         return [_finding("against champion", True, "first promotion", "not compared")]
     if _unlike(candidate, champion):
         return [_finding("against champion", True, "another protocol", "not compared")]
-    found = []
-    for limit in compared:
-        ours, theirs = _score(candidate, limit.name), _score(champion, limit.name)
-        sign = 1 if limit.at_most is None else -1
-        passed = None not in (ours, theirs) and sign * (ours - theirs) >= -limit.margin
-        expected = "the champion's" if theirs is None else _allowed(theirs - sign * limit.margin, sign)
-        given = f"{_figure(ours)}, champion {_figure(theirs)}"
-        reason = (
-            f"{limit.name} is {_figure(ours)}, expected {expected}: version {champion.version} has {_figure(theirs)}"
-        )
-        found.append(_finding(f"{limit.name}, change", passed, given, expected, reason))
-    return found
+    return [_change(limit, candidate, champion) for limit in compared]
+
+
+def _change(limit: ScoreLimit, candidate: CandidateFacts, champion: CandidateFacts) -> Finding:
+    ours, theirs = _score(candidate, limit.name), _score(champion, limit.name)
+    sign = 1 if limit.at_most is None else -1
+    noise = _noise(candidate, champion, limit.name)
+    allowed = limit.margin if noise is None else min(limit.margin, noise)
+    passed = None not in (ours, theirs) and sign * (ours - theirs) >= -allowed
+    expected = "the champion's" if theirs is None else _allowed(theirs - sign * allowed, sign)
+    given = f"{_figure(ours)}, champion {_figure(theirs)}"
+    reason = f"{limit.name} is {_figure(ours)}, expected {expected}: version {champion.version} has {_figure(theirs)}"
+    if noise is not None:
+        given, reason = f"{given}, chance ± {_figure(noise)}", f"{reason}, and chance explains {_figure(noise)}"
+    return _finding(f"{limit.name}, change", passed, given, expected, reason)
+
+
+def _noise(candidate: CandidateFacts, champion: CandidateFacts, name: str) -> float | None:
+    """Half the width of the 95 % interval of the scores' difference, None where one has no interval.
+
+    The two are taken as independent, so the squares of the half-widths add (Zou & Donner, 2008, eq. 3). Samples drawn
+    with the same seeds and conditions rise and fall together: the true interval is narrower, and the test the milder.
+    """
+    widths = []
+    for facts in (candidate, champion):
+        interval = ((facts.evaluation or {}).get("intervals") or {}).get(name)
+        if not isinstance(interval, Sequence) or len(interval) != 2 or None in interval:
+            return None
+        widths.append((interval[1] - interval[0]) / 2)
+    return math.hypot(*widths)
 
 
 def in_order(candidate: CandidateFacts, champion: CandidateFacts | None, policy: Policy) -> list[Finding]:
@@ -263,6 +301,7 @@ RULES: list[Rule] = [
     validation_passed,
     scores_within_limits,
     adherence_floors,
+    copies_no_faces,
     comparable,
     not_worse,
     in_order,
@@ -274,6 +313,21 @@ RULES: list[Rule] = [
 
 def _finding(rule: str, passed: bool, given: str, expected: str, reason: str = "") -> Finding:
     return Finding(rule, passed, given, expected, "" if passed else reason)
+
+
+def _below(candidate: CandidateFacts, ceilings: Mapping[str, float | None]) -> list[Finding]:
+    """A finding for each score, by its path, that has a ceiling."""
+    found = []
+    for name, most in ceilings.items():
+        if most is None:
+            continue
+        value, expected = _score(candidate, name), f"at most {most:g}"
+        reason = f"{name} is {_figure(value)}, expected {expected}"
+        if value is None:
+            reason = f"the record holds no {name}: score the version again, `dvc repro` does"
+        passed = value is not None and value <= most
+        found.append(_finding(name, passed, _figure(value), expected, reason))
+    return found
 
 
 def _score(facts: CandidateFacts, name: str) -> float | None:
