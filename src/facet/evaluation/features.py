@@ -59,11 +59,11 @@ def load_judge(folder: Path) -> Judge:
 
 def judge_extractor(folder: Path) -> FeatureExtractorBase:
     """The judge in ``folder`` as torch-fidelity sees it."""
-    return _create(JUDGE_EXTRACTOR, "penultimate", folder)
+    return _create(JUDGE_EXTRACTOR, ["penultimate"], folder)
 
 
 def inception_extractor(weights: Path, sha256: str) -> FeatureExtractorBase:
-    """torch-fidelity's Inception-v3 from a weights file whose SHA-256 must be ``sha256``.
+    """torch-fidelity's Inception-v3 (layers "2048", "logits_unbiased") from weights whose SHA-256 must be ``sha256``.
 
     torch-fidelity unpickles the file without restriction. So the hash is checked first, and then that the file loads
     with ``weights_only=True``: a file that passes holds tensors and nothing that could run.
@@ -79,12 +79,12 @@ def inception_extractor(weights: Path, sha256: str) -> FeatureExtractorBase:
         raise ParamsError(
             f"Inception weights {weights} hold more than tensors ({type(error).__name__}): refused."
         ) from None
-    return _create(INCEPTION_EXTRACTOR, "2048", weights)
+    return _create(INCEPTION_EXTRACTOR, ["2048", "logits_unbiased"], weights)
 
 
-def _create(name: str, layer: str, weights: Path) -> FeatureExtractorBase:
+def _create(name: str, layers: list[str], weights: Path) -> FeatureExtractorBase:
     return create_feature_extractor(
-        name, [layer], cuda=torch.cuda.is_available(), feature_extractor_weights_path=str(weights), verbose=False
+        name, layers, cuda=torch.cuda.is_available(), feature_extractor_weights_path=str(weights), verbose=False
     )
 
 
@@ -93,14 +93,21 @@ def digest_extractor(folder: Path) -> str:
     return digest_folder(folder)[:16]
 
 
-@torch.no_grad()
 def extract(extractor: FeatureExtractorBase, faces: np.ndarray, what: str, batch_size: int = 128) -> np.ndarray:
-    """uint8 [n, h, w, 3] -> float64 [n, d], fp32 inside."""
+    """uint8 [n, h, w, 3] -> float64 [n, d], the extractor's first layer; fp32 inside."""
+    return extract_layers(extractor, faces, what, batch_size)[0]
+
+
+@torch.no_grad()
+def extract_layers(
+    extractor: FeatureExtractorBase, faces: np.ndarray, what: str, batch_size: int = 128
+) -> list[np.ndarray]:
+    """uint8 [n, h, w, 3] -> float64 [n, d] for each layer that the extractor gives; fp32 inside."""
     device = next(extractor.parameters()).device
     parts = []
     with bar(len(faces), what, "face") as progress:
         for start in range(0, len(faces), batch_size):
             batch = torch.from_numpy(np.array(faces[start : start + batch_size])).permute(0, 3, 1, 2).to(device)
-            parts.append(extractor(batch)[0].double().cpu().numpy())
+            parts.append([layer.double().cpu().numpy() for layer in extractor(batch)])
             progress.update(len(batch))
-    return np.concatenate(parts)
+    return [np.concatenate(layer) for layer in zip(*parts, strict=True)]

@@ -1,4 +1,7 @@
-"""Distances between two sets of features: Frechet (FID's formula) and kernel (KID's)."""
+"""How far two sets of features lie apart, Frechet (FID's formula) and kernel (KID's), and how far they overlap.
+
+Each distance comes with its influence function, from which ``facet.evaluation.bootstrap`` makes an interval.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,12 @@ import dataclasses
 
 import numpy as np
 import torch
+from torch_fidelity.metric_isc import KEY_METRIC_ISC_MEAN, KEY_METRIC_ISC_STD, isc_features_to_metric
 from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, KEY_METRIC_KID_STD, kid_features_to_metric
+from torch_fidelity.metric_prc import KEY_METRIC_PRECISION, KEY_METRIC_RECALL, prc_features_to_metric
+
+# k of precision and recall, as in the paper.
+NEIGHBOURS = 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,9 +54,32 @@ def frechet_of(reference: Gaussian, features: np.ndarray) -> float:
     return frechet(reference, features.mean(axis=0), np.cov(features, rowvar=False))
 
 
+def frechet_influence(reference: Gaussian, features: np.ndarray) -> np.ndarray:
+    """How much each of ``features`` [n, d] moves ``frechet_of``: its influence function at each row, [n].
+
+    The derivative of the distance by the covariance B is I - T, where T = A^1/2 (A^1/2 B A^1/2)^-1/2 A^1/2 is the
+    optimal transport map between the two Gaussians (Takatsu, 2011); fewer rows than features take the pseudo-inverse.
+    """
+    centred = features - features.mean(axis=0)
+    inner = torch.from_numpy(reference.root @ np.cov(features, rowvar=False) @ reference.root)
+    values, vectors = (part.numpy() for part in torch.linalg.eigh((inner + inner.T) / 2))
+    kept = values > values[-1] * 1e-10
+    carried = centred @ (reference.root @ vectors[:, kept])
+    quadratic = (centred**2).sum(axis=1) - (carried**2 / np.sqrt(values[kept])).sum(axis=1)
+    return quadratic - 2 * centred @ (reference.mean - features.mean(axis=0))
+
+
+# --- kernel distance --------------------------------------------------------------------------------------------------
+
+
+def kid_subset_size(reference: int, samples: int) -> int:
+    """Rows in each of KID's subsets: 1,000, or all there are on the smaller side."""
+    return min(1000, reference, samples)
+
+
 def kid(reference: np.ndarray, features: np.ndarray, seed: int) -> tuple[float, float]:
     """torch-fidelity's KID (Binkowski et al., 2018), mean and standard deviation over 100 subsets of at most 1,000."""
-    size = min(1000, len(reference), len(features))
+    size = kid_subset_size(len(reference), len(features))
     result = kid_features_to_metric(
         torch.from_numpy(features),
         torch.from_numpy(reference),
@@ -58,3 +89,56 @@ def kid(reference: np.ndarray, features: np.ndarray, seed: int) -> tuple[float, 
         verbose=False,
     )
     return float(result[KEY_METRIC_KID_MEAN]), float(result[KEY_METRIC_KID_STD])
+
+
+def kid_influence(reference: np.ndarray, features: np.ndarray, block: int = 1024) -> np.ndarray:
+    """How much each of ``features`` [n, d] moves KID: the projection of its U-statistic (Hoeffding, 1948), [n]."""
+    count, width = features.shape
+    shares = []
+    for start in range(0, count, block):
+        rows = features[start : start + block]
+        alike = ((rows @ features.T / width + 1) ** 3).sum(axis=1) - ((rows**2).sum(axis=1) / width + 1) ** 3
+        across = ((rows @ reference.T / width + 1) ** 3).mean(axis=1)
+        shares.append(2 * (alike / (count - 1) - across))
+    return np.concatenate(shares)
+
+
+# --- precision, recall, inception score -------------------------------------------------------------------------------
+
+
+def precision_recall(reference: np.ndarray, features: np.ndarray) -> tuple[float, float]:
+    """torch-fidelity's improved precision and recall (Kynkaanniemi et al., 2019), k = 3.
+
+    Precision: share of ``features`` [n, d] within the k-nearest-neighbour balls of ``reference`` [m, d]; recall the
+    other way round. Balls shrink as sets grow, so only sets of like sizes have comparable values.
+    """
+    result = prc_features_to_metric(
+        torch.from_numpy(features),
+        torch.from_numpy(reference),
+        prc_neighborhood=min(NEIGHBOURS, len(features) - 1, len(reference) - 1),
+        save_cpu_ram=True,
+        verbose=False,
+    )
+    return float(result[KEY_METRIC_PRECISION]), float(result[KEY_METRIC_RECALL])
+
+
+def some_rows(features: np.ndarray, count: int) -> np.ndarray:
+    """``count`` rows of ``features`` [n, d], evenly spaced: the same at every call."""
+    return features[np.linspace(0, len(features) - 1, count).round().astype(np.int64)]
+
+
+def inception_score(logits: np.ndarray, seed: int) -> tuple[float, float]:
+    """torch-fidelity's inception score (Salimans et al., 2016) of ``logits`` [n, classes]: mean, std of ten parts."""
+    splits = min(10, len(logits))
+    result = isc_features_to_metric(torch.from_numpy(logits), splits=splits, shuffle=True, rng_seed=seed)
+    return float(result[KEY_METRIC_ISC_MEAN]), float(result[KEY_METRIC_ISC_STD])
+
+
+def inception_score_influence(logits: np.ndarray) -> np.ndarray:
+    """How much each sample's ``logits`` [n, classes] move the score exp(mean KL(p, q)), [n].
+
+    That q is itself the mean of p adds nothing: the derivative of mean KL by q vanishes at that mean.
+    """
+    log_p = torch.from_numpy(logits).double().log_softmax(dim=1)
+    divergence = (log_p.exp() * (log_p - log_p.exp().mean(dim=0).log())).sum(dim=1)
+    return (divergence.mean().exp() * divergence).numpy()

@@ -2,25 +2,40 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import dataclasses
+import sys
+import tomllib
 from collections.abc import Mapping
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from diffusers import AutoencoderKL
 
+import facet
 from facet.artifacts import EVALUATION_SCHEMA, whole_file
 from facet.data.datasets import FaceSet
 from facet.data.latents import LatentSet
 from facet.errors import ArtifactError
-from facet.evaluation.adherence import agreement, judge_accuracy, judge_faces
-from facet.evaluation.features import digest_extractor, extract, inception_extractor, judge_extractor
-from facet.evaluation.fidelity import frechet_of, gaussian, kid
+from facet.evaluation.adherence import judge_faces
+from facet.evaluation.bootstrap import LEVEL, RESAMPLES
+from facet.evaluation.features import digest_extractor, extract, extract_layers, inception_extractor, judge_extractor
+from facet.evaluation.fidelity import NEIGHBOURS, kid_subset_size
 from facet.evaluation.latents import moments_by_channel
+from facet.evaluation.measures import (
+    Measured,
+    adherence,
+    autoencoder,
+    gathered,
+    inception_fidelity,
+    judge_fidelity,
+    small_n,
+)
 from facet.evaluation.memorisation import memorisation
-from facet.evaluation.reconstruction import ms_ssim, psnr, reconstruct, ssim
+from facet.evaluation.reconstruction import reconstruct
 from facet.evaluation.reference import Reference
 from facet.evaluation.samples import SampleSet
 
@@ -71,16 +86,51 @@ def evaluate(
     originals = np.array(faces.pixels[held_out])
     reconstructions = reconstruct(vae, originals)
     _, seen = judge_faces(extractor.judge, samples.faces)
+    features = extract(extractor, samples.faces, "samples")
+    measured = {
+        "fidelity.judge": judge_fidelity(features, reference, seed),
+        "adherence": adherence(extractor.judge, samples, seen, faces, held_out, seed),
+        "autoencoder": autoencoder(extractor, originals, reconstructions, reference, seed),
+    }
     scores = {
-        "fidelity": {"judge": _fidelity(extractor, samples.faces, reference, seed)},
-        "adherence": _adherence(extractor.judge, samples, seen, faces, held_out),
-        "autoencoder": _autoencoder(extractor, originals, reconstructions, reference) | _latents(latents, held_out),
+        "fidelity": {"judge": measured["fidelity.judge"].values},
+        "adherence": measured["adherence"].values,
+        "autoencoder": measured["autoencoder"].values | _latents(latents, held_out),
         "memorisation": memorisation(extractor, samples.faces, faces, reference),
     }
     if params.inception:
-        scores["fidelity"]["inception"] = _inception(params.inception, samples, faces, reference, seed)
-    record = {"schema": EVALUATION_SCHEMA, **scores, "protocol": _protocol(samples, reference)}
+        measured["fidelity.inception"] = _inception(params.inception, samples, faces, reference, seed)
+        scores["fidelity"]["inception"] = measured["fidelity.inception"].values
+    record = {
+        "schema": EVALUATION_SCHEMA,
+        **scores,
+        "intervals": gathered(measured),
+        "protocol": _protocol(samples, reference),
+        "made_by": _made_by(),
+    }
+    warning = small_n(len(features), features.shape[1], reference.about["floor"]["faces"])
+    if warning:
+        record["warnings"] = [warning]
+        print(f"warning: {warning}", file=sys.stderr)
     return Evaluation(record, seen, originals, reconstructions)
+
+
+def _made_by() -> dict[str, Any]:
+    """What made the record, beside the protocol and not in it: neither changes a score, and records of two releases
+    of facet stay comparable."""
+    return {"facet": code_version(), "resamples": RESAMPLES, "interval_level": LEVEL}
+
+
+def code_version() -> str | None:
+    """facet's version: that of the checkout it runs from, else of the installed package; None where neither tells."""
+    project = Path(facet.__file__).parents[2] / "pyproject.toml"
+    with contextlib.suppress(OSError, tomllib.TOMLDecodeError, KeyError):
+        about = tomllib.loads(project.read_text(encoding="utf-8"))["project"]
+        if about["name"] == "facet":
+            return about["version"]
+    with contextlib.suppress(metadata.PackageNotFoundError):
+        return metadata.version("facet")
+    return None
 
 
 def _check_fit(samples: SampleSet, faces: FaceSet, reference: Reference, judge: Path) -> None:
@@ -90,74 +140,21 @@ def _check_fit(samples: SampleSet, faces: FaceSet, reference: Reference, judge: 
             f"the reference was measured by {reference.about['extractor']}, the judge here is {expected}: "
             "run `dvc repro reference`."
         )
+    if "precision" not in reference.about["floor"]:
+        raise ArtifactError("the reference has no floor of precision and recall: run `dvc repro reference`.")
     if samples.faces.shape[1:] != faces.pixels.shape[1:]:
         raise ArtifactError(
             f"samples are {samples.faces.shape[1:]}, real faces {faces.pixels.shape[1:]}: run `dvc repro sample`."
         )
 
 
-def _fidelity(extractor: Any, drawn: np.ndarray, reference: Reference, seed: int) -> dict[str, float]:
-    features = extract(extractor, drawn, "samples")
-    distance = frechet_of(reference.gaussian, features)
-    kid_mean, kid_std = kid(reference.features, features, seed)
-    floor = reference.about["floor"]
-    # The distance falls as N grows, so the floor is compared with as many samples as it has faces.
-    alike = frechet_of(reference.gaussian, features[: floor["faces"]])
-    return {
-        "frechet": round(distance, 4),
-        "frechet_floor": floor["frechet"],
-        "frechet_at_floor_n": round(alike, 4),
-        "frechet_over_floor": round(alike / floor["frechet"], 4),
-        "kid_mean": round(kid_mean, 6),
-        "kid_std": round(kid_std, 6),
-        "kid_floor": floor["kid_mean"],
-    }
-
-
-def _inception(params: InceptionParams, samples: SampleSet, faces: FaceSet, reference: Reference, seed: int) -> dict:
+def _inception(
+    params: InceptionParams, samples: SampleSet, faces: FaceSet, reference: Reference, seed: int
+) -> Measured:
     extractor = inception_extractor(Path(params.weights), params.sha256)
     real = extract(extractor, faces.pixels[faces.rows(reference.about["split"])], "inception, real")
-    drawn = extract(extractor, samples.faces, "inception, samples")
-    kid_mean, kid_std = kid(real, drawn, seed)
-    distance = frechet_of(gaussian(real), drawn)
-    return {
-        "frechet": round(distance, 4),
-        "kid_mean": round(kid_mean, 6),
-        "kid_std": round(kid_std, 6),
-        "weights_sha256": params.sha256,
-    }
-
-
-def _adherence(
-    judge: Any, samples: SampleSet, seen: np.ndarray, faces: FaceSet, held_out: np.ndarray
-) -> dict[str, Any]:
-    asked = agreement(samples.states, seen, faces.names, faces.learnable())
-    ceiling = judge_accuracy(judge, faces, held_out)
-    return {
-        "mean": asked["mean"],
-        "balanced": asked["balanced"],
-        "judge_on_real": ceiling["mean"],
-        "judge_on_real_balanced": ceiling["balanced"],
-        "attributes": {
-            name: {**rates, "judge_on_real": ceiling["attributes"][name]} for name, rates in asked["attributes"].items()
-        },
-    }
-
-
-def _autoencoder(
-    extractor: Any, originals: np.ndarray, given_back: np.ndarray, reference: Reference
-) -> dict[str, float]:
-    """rFD compares reconstructions of held-out faces with those faces themselves, in the judge's features."""
-    real = gaussian(extract(extractor, originals, "originals"))
-    distance = frechet_of(real, extract(extractor, given_back, "reconstructions"))
-    return {
-        "faces": len(originals),
-        "psnr_db": round(float(psnr(originals, given_back).mean()), 3),
-        "ssim": round(float(ssim(originals, given_back).mean()), 4),
-        "msssim": round(float(ms_ssim(originals, given_back).mean()), 4),
-        "rfd": round(distance, 4),
-        "rfd_over_floor": round(distance / reference.about["floor"]["frechet"], 4),
-    }
+    drawn, logits = extract_layers(extractor, samples.faces, "inception, samples")
+    return inception_fidelity(real, drawn, logits, params.sha256, seed)
 
 
 def _latents(latents: LatentSet | None, held_out: np.ndarray) -> dict[str, Any]:
@@ -177,28 +174,34 @@ def _protocol(samples: SampleSet, reference: Reference) -> dict[str, Any]:
         "model": samples.about["model"],
         "reference": {key: about[key] for key in ("split", "count", "faces", "crop", "resize", "size", "extractor")},
         "floor_faces": about["floor"]["faces"],
+        "kid_subset_size": kid_subset_size(about["count"], samples.about["count"]),
+        "neighbours": NEIGHBOURS,
     }
 
 
 def headline(record: Mapping[str, Any]) -> dict[str, Any]:
     """The record's scores without protocol and per-attribute tables: what `dvc metrics` shows and compares."""
-    adherence = {name: value for name, value in record["adherence"].items() if name != "attributes"}
-    autoencoder = {name: value for name, value in record["autoencoder"].items() if name != "latents"}
+    rates = {name: value for name, value in record["adherence"].items() if name != "attributes"}
+    vae = {name: value for name, value in record["autoencoder"].items() if name != "latents"}
     copying = {name: value for name, value in record["memorisation"].items() if name not in ("closest", "faces")}
     return {
         "fidelity": record["fidelity"],
-        "adherence": adherence,
-        "autoencoder": autoencoder,
+        "adherence": rates,
+        "autoencoder": vae,
         "memorisation": copying,
     }
 
 
 def write_adherence(path: Path, record: Mapping[str, Any]) -> None:
-    """Per-attribute adherence as CSV for `dvc plots`: attribute, asked vs seen, and the judge's ceiling."""
-    columns = ("attribute", "overall", "present", "absent", "judge_on_real")
+    """Per-attribute adherence as CSV for `dvc plots`: attribute, asked vs seen, the judge's ceiling, 95 % intervals."""
+    sides = ("overall", "present", "absent")
+    columns = ("attribute", *sides, "judge_on_real", *(f"{side}_{end}" for side in sides for end in ("low", "high")))
     with whole_file(path) as scratch, scratch.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(columns)
         for name, rates in record["adherence"]["attributes"].items():
             row = {**rates, "judge_on_real": rates["judge_on_real"]["overall"]}
+            for side in sides:
+                interval = record["intervals"].get(f"adherence.attributes.{name}.{side}", (None, None))
+                row |= zip((f"{side}_low", f"{side}_high"), interval, strict=True)
             writer.writerow([name, *("" if row[c] is None else row[c] for c in columns[1:])])

@@ -19,7 +19,7 @@ from facet.artifacts import REFERENCE_SCHEMA, digest_json, read_json, whole_fold
 from facet.data.datasets import FaceSet
 from facet.errors import DataError
 from facet.evaluation.features import digest_extractor, extract, judge_extractor
-from facet.evaluation.fidelity import Gaussian, frechet_of, gaussian, kid
+from facet.evaluation.fidelity import Gaussian, frechet_of, gaussian, kid, precision_recall, some_rows
 from facet.params import Between
 from facet.seeding import numpy_stream
 
@@ -55,6 +55,7 @@ def write_reference(faces: FaceSet, judge: Path, params: ReferenceParams, seed: 
     held_out = extract(extractor, faces.pixels[np.sort(chosen)], "floor")
     fitted = gaussian(features)
     kid_mean, kid_std = kid(features, held_out, seed)
+    precision, recall = precision_recall(*alike(features, held_out))
     about = {
         "schema": REFERENCE_SCHEMA,
         "split": params.split,
@@ -69,6 +70,8 @@ def write_reference(faces: FaceSet, judge: Path, params: ReferenceParams, seed: 
             "frechet": round(frechet_of(fitted, held_out), 4),
             "kid_mean": round(kid_mean, 6),
             "kid_std": round(kid_std, 6),
+            "precision": round(precision, 4),
+            "recall": round(recall, 4),
         },
     }
     tensors = {"features": features, "mean": fitted.mean, "covariance": fitted.covariance, "root": fitted.root}
@@ -78,6 +81,12 @@ def write_reference(faces: FaceSet, judge: Path, params: ReferenceParams, seed: 
         )
         write_json(folder / "reference.json", about)
     return about
+
+
+def alike(reference: np.ndarray, features: np.ndarray, most: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """As many rows of ``reference`` as of ``features``, at most ``most``: what precision and recall are measured on."""
+    count = min(len(reference), len(features), most or len(features))
+    return some_rows(reference, count), features[:count]
 
 
 def load_reference(folder: Path) -> Reference:

@@ -1,0 +1,185 @@
+"""The record's headline scores, each with its 95 % interval: fidelity, adherence, autoencoder."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from facet.data.datasets import FaceSet
+from facet.evaluation.adherence import agreement, judge_faces
+from facet.evaluation.bootstrap import (
+    Interval,
+    adherence_intervals,
+    influence_interval,
+    mean_interval,
+    wilson,
+)
+from facet.evaluation.features import extract
+from facet.evaluation.fidelity import (
+    frechet_influence,
+    frechet_of,
+    gaussian,
+    inception_score,
+    inception_score_influence,
+    kid,
+    kid_influence,
+    precision_recall,
+)
+from facet.evaluation.reconstruction import ms_ssim, psnr, ssim
+from facet.evaluation.reference import Reference, alike
+from facet.evaluation.samples import SampleSet
+
+# Below this, distances between sets of faces say little.
+FEW_SAMPLES = 1000
+
+
+@dataclasses.dataclass(frozen=True)
+class Measured:
+    """``values`` as the record holds them, and ``intervals`` by the dotted path of the value within them."""
+
+    values: dict[str, Any]
+    intervals: dict[str, Interval]
+
+
+def gathered(measured: Mapping[str, Measured]) -> dict[str, list[float]]:
+    """Intervals of all that was measured, by their path in the record: {"adherence.mean": [low, high]}."""
+    return {
+        f"{path}.{name}": [round(bound, 6 if "kid" in name else 4) for bound in interval]
+        for path, part in measured.items()
+        for name, interval in part.intervals.items()
+    }
+
+
+def judge_fidelity(features: np.ndarray, reference: Reference, seed: int) -> Measured:
+    """Distances of the samples' ``features`` [n, d] from ``reference``, in the judge's space, beside the floor.
+
+    A distance falls and a neighbour's ball shrinks as N grows. So what is compared with the floor (``_at_floor_n``,
+    ``_over_floor``, precision and recall) is measured on as many samples as the floor has faces.
+    """
+    floor = reference.about["floor"]
+    values, intervals = _distances(features, reference.features, reference.gaussian, seed)
+    few = features[: floor["faces"]]
+    distance = frechet_of(reference.gaussian, few)
+    around = influence_interval(distance, frechet_influence(reference.gaussian, few), seed, "samples")
+    overlap, overlap_intervals = _overlap(*alike(reference.features, few))
+    values |= overlap | {
+        "frechet_floor": floor["frechet"],
+        "frechet_at_floor_n": round(distance, 4),
+        "frechet_over_floor": round(distance / floor["frechet"], 4),
+        "kid_floor": floor["kid_mean"],
+        "precision_floor": floor["precision"],
+        "recall_floor": floor["recall"],
+    }
+    intervals |= overlap_intervals | {
+        "frechet_at_floor_n": around,
+        "frechet_over_floor": _over(around, floor["frechet"]),
+    }
+    return Measured(values, intervals)
+
+
+def inception_fidelity(real: np.ndarray, drawn: np.ndarray, logits: np.ndarray, sha256: str, seed: int) -> Measured:
+    """What papers quote: FID, KID, precision and recall of Inception features [m, d] and [n, d], and the inception
+    score of the samples' ``logits`` [n, classes]."""
+    values, intervals = _distances(drawn, real, gaussian(real), seed)
+    overlap, overlap_intervals = _overlap(*alike(real, drawn))
+    score, deviation = inception_score(logits, seed)
+    values |= overlap | {
+        "inception_score": round(score, 4),
+        "inception_score_std": round(deviation, 4),
+        "weights_sha256": sha256,
+    }
+    influence = inception_score_influence(logits)
+    intervals |= overlap_intervals | {"inception_score": influence_interval(score, influence, seed, "samples")}
+    return Measured(values, intervals)
+
+
+def _distances(drawn: np.ndarray, real: np.ndarray, fitted: Any, seed: int) -> tuple[dict, dict]:
+    distance, (kid_mean, kid_std) = frechet_of(fitted, drawn), kid(real, drawn, seed)
+    values = {"frechet": round(distance, 4), "kid_mean": round(kid_mean, 6), "kid_std": round(kid_std, 6)}
+    intervals = {
+        "frechet": influence_interval(distance, frechet_influence(fitted, drawn), seed, "samples"),
+        "kid_mean": influence_interval(kid_mean, kid_influence(real, drawn), seed, "samples"),
+    }
+    return values, intervals
+
+
+def _overlap(real: np.ndarray, drawn: np.ndarray) -> tuple[dict, dict]:
+    """Both are shares of faces, so their intervals are Wilson's. For recall these are the real faces, counted as if
+    drawn anew: samples can't be resampled for it, since a copy at distance 0 shrinks its neighbour's ball."""
+    precision, recall = precision_recall(real, drawn)
+    values = {"precision": round(precision, 4), "recall": round(recall, 4)}
+    return values, {"precision": wilson(precision, len(drawn)), "recall": wilson(recall, len(real))}
+
+
+def _over(interval: Interval, floor: float) -> Interval:
+    """The floor is part of the reference, the same for every model: it is divided by, not resampled."""
+    return interval[0] / floor, interval[1] / floor
+
+
+def adherence(
+    judge: Any, samples: SampleSet, seen: np.ndarray, faces: FaceSet, held_out: np.ndarray, seed: int
+) -> Measured:
+    """How often the judge sees what was asked (``seen`` int8 [n, k]), beside how often it agrees with the labels of the
+    real faces ``held_out``, the ceiling."""
+    columns = faces.learnable()
+    _, told = judge_faces(judge, faces.pixels[held_out])
+    labels = faces.attributes[held_out]
+    asked = agreement(samples.states, seen, faces.names, columns)
+    ceiling = agreement(labels, told, faces.names, columns)
+    intervals = adherence_intervals(samples.states, seen, faces.names, columns, seed)
+    for name, interval in adherence_intervals(labels, told, faces.names, columns, seed).items():
+        attribute, _, side = name.removeprefix("attributes.").rpartition(".")
+        path = {"mean": "judge_on_real", "balanced": "judge_on_real_balanced"}
+        intervals[path.get(name, f"attributes.{attribute}.judge_on_real.{side}")] = interval
+    values = {
+        "mean": asked["mean"],
+        "balanced": asked["balanced"],
+        "judge_on_real": ceiling["mean"],
+        "judge_on_real_balanced": ceiling["balanced"],
+        "attributes": {
+            name: {**rates, "judge_on_real": ceiling["attributes"][name]} for name, rates in asked["attributes"].items()
+        },
+    }
+    return Measured(values, intervals)
+
+
+def autoencoder(
+    extractor: Any, originals: np.ndarray, given_back: np.ndarray, reference: Reference, seed: int
+) -> Measured:
+    """rFD compares reconstructions of held-out faces with those faces themselves, in the judge's features.
+
+    Its interval draws other held-out faces, each with its reconstruction: both sides move together.
+    """
+    real, fake = (extract(extractor, faces, what) for faces, what in ((originals, "originals"), (given_back, "given")))
+    there, here = gaussian(real), gaussian(fake)
+    distance, floor = frechet_of(there, fake), reference.about["floor"]["frechet"]
+    moved = frechet_influence(there, fake) + frechet_influence(here, real)
+    low, high = influence_interval(distance, moved, seed, "held out")
+    rfd = (max(0.0, low), high)
+    by_face = {
+        "psnr_db": psnr(originals, given_back),
+        "ssim": ssim(originals, given_back),
+        "msssim": ms_ssim(originals, given_back),
+    }
+    values = {
+        "faces": len(originals),
+        **{name: round(float(score.mean()), 3 if name == "psnr_db" else 4) for name, score in by_face.items()},
+        "rfd": round(distance, 4),
+        "rfd_over_floor": round(distance / floor, 4),
+    }
+    intervals = {name: mean_interval(score, seed, "held out") for name, score in by_face.items()}
+    return Measured(values, intervals | {"rfd": rfd, "rfd_over_floor": _over(rfd, floor)})
+
+
+def small_n(samples: int, width: int, floor: int) -> str | None:
+    """Why ``samples`` in ``width`` features are too few for a distance to mean something; None where they are not."""
+    reasons = [
+        (samples < FEW_SAMPLES, f"distances between sets say little below {FEW_SAMPLES:,}"),
+        (samples <= width, f"a covariance of {width} features needs more than {width}"),
+        (samples < floor, f"the real-vs-real floor was measured on {floor:,}"),
+    ]
+    given = [reason for applies, reason in reasons if applies]
+    return f"only {samples:,} samples were scored, but {', and '.join(given)}: raise sample.count." if given else None
