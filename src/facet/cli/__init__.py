@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from facet.cli import bucket, chain, drawing, orchestration, registry, serving, tracking
+from facet.cli import bucket, chain, drawing, evaluation, orchestration, registry, serving, tracking
 from facet.errors import FacetError
 
 app = typer.Typer(
@@ -29,7 +29,7 @@ def _root(
 
 
 for _panel, _commands in {
-    "The chain": (chain.params, chain.summary, tracking.mirror),
+    "The chain": (chain.params, chain.summary, evaluation.compare, tracking.mirror),
     "Flows": (orchestration.flow, orchestration.refresh, orchestration.schedule, orchestration.doctor),
     "The registry": (
         registry.promote,
