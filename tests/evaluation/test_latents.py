@@ -1,4 +1,4 @@
-"""Multi-scale similarity against another implementation and by hand; latents with known moments."""
+"""Multi-scale similarity against another implementation and by hand; latents with known moments, axes and paths."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from scipy.ndimage import gaussian_filter
 
 from facet.data.latents import LatentSet
 from facet.errors import ArtifactError
-from facet.evaluation.latents import moments_by_channel
-from facet.evaluation.reconstruction import ms_ssim, scales, ssim
+from facet.evaluation.latents import colours, means, moments_by_channel, slerp, walk
+from facet.evaluation.reconstruction import ms_ssim, reconstruct, scales, ssim
+from tests import tiny
 
 # Wang, Simoncelli & Bovik (2003), section 3.2.
 WEIGHTS = np.array([0.0448, 0.2856, 0.3001, 0.2363, 0.1333])
@@ -97,3 +98,61 @@ def test_rows_that_are_not_asked_for_change_nothing(latents):
     spoilt[1::2] = 7
     changed = LatentSet(spoilt, latents.mean, latents.std, latents.about)
     assert moments_by_channel(latents, rows) == moments_by_channel(changed, rows)
+
+
+# --- pictures ---------------------------------------------------------------------------------------------------------
+
+
+def as_set(upright: np.ndarray) -> LatentSet:
+    """Posterior means [n, c, h, w], with log-variances and mirrored twins that nothing should look at."""
+    whole = np.concatenate([upright, np.full_like(upright, 50.0)], axis=1)
+    return LatentSet(np.stack([whole, -whole], axis=1).astype(np.float16), [], [], {})
+
+
+def test_colours_are_the_principal_axes_of_the_channels():
+    draw = np.random.default_rng(2)
+    strengths = np.array([0.1, 3.0, 0.2, 2.0, 1.0])
+    upright = draw.normal(size=(400, 5, 4, 4)) * strengths[:, None, None]
+    paint = colours(as_set(upright), np.arange(400))
+    assert np.abs(paint.axes).argmax(axis=1).tolist() == [1, 3, 4]
+    assert paint.axes[np.arange(3), [1, 3, 4]] == pytest.approx(1, abs=0.01)
+    assert paint.share == pytest.approx(14 / 14.05, abs=0.005)
+    grey = paint(np.zeros((5, 4, 4)))
+    assert grey.shape == (4, 4, 3)
+    assert np.abs(grey.astype(int) - 127).max() < 12
+    assert paint(np.full((5, 4, 4), 100.0)).min() == 255
+
+
+def test_two_channels_leave_the_third_colour_dark():
+    paint = colours(as_set(np.random.default_rng(3).normal(size=(50, 2, 4, 4))), np.arange(50))
+    assert paint.share == pytest.approx(1)
+    assert (paint(np.ones((2, 4, 4)))[..., 2] == 0).all()
+
+
+def test_latents_without_variance_are_no_error():
+    paint = colours(as_set(np.ones((5, 3, 2, 2))), np.arange(5))
+    assert np.isfinite(paint(np.ones((3, 2, 2)))).all()
+
+
+def test_slerp_keeps_to_the_circle():
+    first, last = np.array([2.0, 0.0, 0.0]), np.array([0.0, 4.0, 0.0])
+    assert slerp(first, last, 0.0) == pytest.approx(first)
+    assert slerp(first, last, 1.0) == pytest.approx(last)
+    assert slerp(first, last, 0.5) == pytest.approx(3 * np.array([0.5**0.5, 0.5**0.5, 0]))
+    steps = [slerp(first, last, t) for t in (0.25, 0.5)]
+    angle = np.arccos(np.dot(*steps) / np.prod([np.linalg.norm(step) for step in steps]))
+    assert angle == pytest.approx(np.pi / 8)
+
+
+@pytest.mark.parametrize("last", [[2.0, 0, 0], [-1.0, 0, 0], [0, 0, 0]])
+def test_slerp_between_parallel_opposite_and_no_latents_is_a_straight_line(last):
+    assert slerp(np.array([1.0, 0, 0]), np.array(last), 0.25) == pytest.approx(np.array([0.75 + last[0] / 4, 0, 0]))
+
+
+def test_a_walk_starts_and_ends_at_the_reconstructions(faces, latents):
+    vae = tiny.autoencoder()
+    steps = walk(vae, latents, start=3, end=9, steps=5)
+    assert steps.shape == (5, 32, 32, 3)
+    ends = reconstruct(vae, faces.pixels[[3, 9]], "fp32")
+    assert np.abs(steps[[0, -1]].astype(int) - ends).max() <= 2  # latents are kept in half precision
+    assert means(latents, np.array([3])).shape == (1, 4, 4, 4)

@@ -2,15 +2,17 @@
 
 import dataclasses
 import re
+from html.parser import HTMLParser
 
 import numpy as np
 import pytest
 
 from facet.artifacts import write_json
 from facet.errors import ArtifactError
+from facet.evaluation.exhibits import read_light
 from facet.evaluation.record import EvaluateParams, evaluate
 from facet.evaluation.reference import ReferenceParams, load_reference, write_reference
-from facet.evaluation.report import write_report
+from facet.evaluation.report import Shown, write_report
 from facet.evaluation.samples import load_samples, write_samples
 from facet.training.session import write_curve
 from tests import tiny
@@ -35,12 +37,14 @@ def inputs(faces, latents, judge_folder, tmp_path_factory):
         )
         content = {"parameters": 1000, "latent": "4x4x4", "condition_share": 0.5, "enabled": True, "final": {}}
         write_json(root / "metrics" / f"{step}.json", content | {"accuracy": 0.5, "warnings": []})
-    return root, faces, samples, done
+    light = {name: np.linspace(0, 255, len(faces.ids)) for name in ("brightness", "contrast", "sharpness")}
+    shown = Shown(faces, samples, latents, tiny.pipeline(), tiny.judge(), light, {"judge": "1" * 64})
+    return root, shown, done
 
 
 def render(inputs, out) -> str:
-    root, faces, samples, done = inputs
-    write_report(out, root / "metrics", faces, samples, done.seen, done)
+    root, shown, done = inputs
+    write_report(out, root / "metrics", shown, done)
     return out.read_text(encoding="utf-8")
 
 
@@ -50,7 +54,7 @@ def test_the_same_inputs_give_the_same_bytes(inputs, tmp_path):
 
 def test_the_page_stands_alone_and_is_light(inputs, tmp_path):
     page = render(inputs, tmp_path / "report.html")
-    assert len(page) < 2_000_000
+    assert len(page) < 5_000_000
     loaded = re.findall(r"(?:src|href|url)\s*[=(]\s*[\"']?([^\"')\s>]+)", page)
     assert loaded
     assert all(target.startswith(("data:", "#")) for target in loaded), [t for t in loaded if t[0] not in "d#"]
@@ -61,13 +65,14 @@ def test_the_page_stands_alone_and_is_light(inputs, tmp_path):
 
 def test_every_scored_attribute_is_named(inputs, tmp_path):
     page = render(inputs, tmp_path / "report.html")
-    scored = inputs[3].record["adherence"]["attributes"]
+    scored = inputs[2].record["adherence"]["attributes"]
     assert len(scored) > 3
     assert all(name.replace("_", " ") in page for name in scored)
 
 
 def test_a_hostile_attribute_name_stays_text(inputs, tmp_path):
-    root, faces, samples, done = inputs
+    root, shown, done = inputs
+    faces, samples = shown.faces, shown.samples
     name = "<script>alert(1)</script>"
     scored = next(iter(done.record["adherence"]["attributes"]))
     names = [name if n == scored else n for n in faces.about["attributes"]]
@@ -75,13 +80,94 @@ def test_a_hostile_attribute_name_stays_text(inputs, tmp_path):
     record = done.record | {"adherence": done.record["adherence"] | {"attributes": renamed}}
     hostile = dataclasses.replace(faces, about=faces.about | {"attributes": names})
     samples = dataclasses.replace(samples, about=samples.about | {"attributes": names})
-    page = render((root, hostile, samples, dataclasses.replace(done, record=record)), tmp_path / "report.html")
+    changed = dataclasses.replace(shown, faces=hostile, samples=samples)
+    page = render((root, changed, dataclasses.replace(done, record=record)), tmp_path / "report.html")
     assert "<script" not in page
     assert "&lt;script&gt;" in page
 
 
 def test_a_missing_curve_is_named(inputs, tmp_path):
-    _, faces, samples, done = inputs
+    _, shown, done = inputs
     with pytest.raises(ArtifactError, match=r"train_vae"):
-        write_report(tmp_path / "report.html", tmp_path / "nowhere", faces, samples, done.seen, done)
+        write_report(tmp_path / "report.html", tmp_path / "nowhere", shown, done)
     assert not (tmp_path / "report.html").exists()
+
+
+VOID = {"br", "hr", "img", "input", "link", "meta"}
+
+
+class Nesting(HTMLParser):
+    """What is closed that isn't open, a block inside a paragraph, an id or attribute given twice."""
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.ids, self.targets, self.wrong = [], [], [], []
+
+    def handle_starttag(self, tag, attrs):
+        given = dict(attrs)
+        if len(given) < len(attrs) or (tag in ("p", "div", "dl", "ul", "table", "figure") and "p" in self.open):
+            self.wrong.append((tag, self.getpos()))
+        self.ids += [given["id"]] if "id" in given else []
+        self.targets += [given["href"]] if tag == "a" else []
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        if not self.open or self.open.pop() != tag:
+            self.wrong.append((tag, self.getpos()))
+
+    def handle_startendtag(self, tag, attrs):
+        if "svg" not in self.open:
+            self.wrong.append((tag, self.getpos()))
+
+
+def parsed(page: str) -> Nesting:
+    found = Nesting()
+    found.feed(page)
+    found.close()
+    return found
+
+
+@pytest.mark.parametrize("bare", [False, True])
+def test_the_page_is_well_nested_with_and_without_the_optional_parts(bare, inputs, tmp_path):
+    root, shown, done = inputs
+    if bare:
+        record = {k: v for k, v in done.record.items() if k not in ("memorisation", "intervals", "balance", "made_by")}
+        record["autoencoder"] = {k: v for k, v in record["autoencoder"].items() if k != "latents"}
+        done, shown = dataclasses.replace(done, record=record), dataclasses.replace(shown, light={})
+    page = render((root, shown, done), tmp_path / "report.html")
+    found = parsed(page)
+    assert (found.wrong, found.open) == ([], [])
+    assert len(found.ids) == len(set(found.ids))
+    assert {target.removeprefix("#") for target in found.targets} <= set(found.ids)
+    assert ('id="copies"' in page) is not bare
+    assert ("Light and sharpness" in page) is not bare
+
+
+def test_every_section_is_there(inputs, tmp_path):
+    page = render(inputs, tmp_path / "report.html")
+    for title in ("Copies", "Walks between faces", "Latents as colours", "Networks", "Splits", "Lineage"):
+        assert f">{title}</h" in page, title
+    assert f"{sum(p.numel() for p in inputs[1].pipeline.unet.parameters()):,} parameters" in page
+    assert inputs[1].faces.about["manifest_sha256"] in page
+
+
+def test_intervals_are_shown_where_the_record_has_them(inputs, tmp_path):
+    root, shown, done = inputs
+    name = next(iter(done.record["adherence"]["attributes"]))
+    intervals = {"adherence.mean": [0.31, 0.472], f"adherence.attributes.{name}.present": [0.123, 0.2]}
+    page = render(
+        (root, shown, dataclasses.replace(done, record=done.record | {"intervals": intervals})), tmp_path / "r"
+    )
+    assert "95% interval: 31.0% to 47.2%" in page
+    assert '<b style="left: 31.0%; width: 16.2%">' in page
+    assert "12.3% to 20.0%" in page
+
+
+def test_light_is_shown_as_far_as_the_manifest_has_it(inputs, faces_folder, tmp_path):
+    assert set(read_light(faces_folder)) == {"brightness", "contrast", "sharpness"}
+    root, shown, done = inputs
+    some = dataclasses.replace(shown, light={"sharpness": shown.light["sharpness"]})
+    page = render((root, some, done), tmp_path / "report.html")
+    assert "<figcaption>Sharpness</figcaption>" in page
+    assert "<figcaption>Contrast</figcaption>" not in page

@@ -1,4 +1,4 @@
-"""Line charts as inline SVG: text stays text, colours come from the page's style sheet, and the same numbers give the
+"""Charts as inline SVG: text stays text, colours come from the page's style sheet, and the same numbers give the
 same bytes.
 
 A chart carries no colour of its own: series ``i`` has class ``s<i>``, so that one chart serves light and dark pages.
@@ -11,11 +11,17 @@ import math
 from collections.abc import Mapping, Sequence
 from xml.etree import ElementTree
 
+import numpy as np
+
 Points = Sequence[tuple[float, float]]
 
 WIDTH, HEIGHT = 360, 216
 LEFT, RIGHT, TOP, BOTTOM = 44, 92, 10, 34
 _LABEL_GAP = 13
+# Of a dot chart: the names' width, the rows' height, and the legend and axis above them.
+_NAMES, _ROW_HEIGHT, _ROWS_TOP = 140, 16, 44
+# A circle, an upright bar and a diamond, so that colour is not all that tells them apart.
+_MARKS = ("m-3.5 0a3.5 3.5 0 1 0 7 0a3.5 3.5 0 1 0 -7 0", "m-1 -5h2v10h-2z", "m0 -4l4 4l-4 4l-4 -4z")
 
 
 def line_chart(series: Mapping[str, Points], title: str, dashed: Sequence[str] = (), x_label: str = "step") -> str:
@@ -25,11 +31,55 @@ def line_chart(series: Mapping[str, Points], title: str, dashed: Sequence[str] =
     """
     shown = {name: [(x, y) for x, y in points if math.isfinite(y)] for name, points in series.items()}
     shown = {name: points for name, points in shown.items() if points}
-    root = ElementTree.Element(
-        "svg", {"viewBox": f"0 0 {WIDTH} {HEIGHT}", "class": "chart", "role": "img", "aria-label": title}
-    )
+    root = svg(title, WIDTH, HEIGHT)
     if shown:
         _draw(root, shown, dashed, x_label)
+    return ElementTree.tostring(root, encoding="unicode")
+
+
+def histogram(series: Mapping[str, np.ndarray], title: str, x_label: str, bins: int = 40) -> str:
+    """An ``<svg>`` element of how the values of each name are spread, as the share of them a bin.
+
+    All share one axis, from the least to the greatest of all values. The first is an area, the others are outlines.
+    """
+    edges = np.histogram_bin_edges(np.concatenate(list(series.values())), bins=bins)
+    shares = {name: np.histogram(values, edges)[0] / max(1, len(values)) for name, values in series.items()}
+    root = svg(title, WIDTH, HEIGHT)
+    x = _Axis([float(edges[0]), float(edges[-1])], LEFT, WIDTH - 8, logarithmic=False)
+    y = _Axis([0.0, float(max(s.max() for s in shares.values()))], HEIGHT - BOTTOM, TOP + 22, logarithmic=False)
+    for tick in y.ticks():
+        line(root, "grid", LEFT, y(tick), WIDTH - 8, y(tick))
+        text(root, "tick end", LEFT - 6, y(tick) + 4, f"{100 * tick:g}%")
+    for tick in x.ticks():
+        text(root, "tick middle", x(tick), HEIGHT - BOTTOM + 15, f"{tick:g}")
+    text(root, "tick end", WIDTH - 8, HEIGHT - 4, x_label)
+    for i, name in enumerate(shares):
+        tops = (f"V{y(share):.1f}H{x(end):.1f}" for end, share in zip(edges[1:], shares[name], strict=True))
+        path = f"M{x(edges[0]):.1f} {y(0):.1f}{''.join(tops)}V{y(0):.1f}"
+        style = "area" if i == 0 else f"line dash{i} s{i}"
+        ElementTree.SubElement(root, "path", {"class": style, "d": path})
+    _legend(root, [(name, "area" if i == 0 else f"line dash{i} s{i}") for i, name in enumerate(shares)], LEFT)
+    return ElementTree.tostring(root, encoding="unicode")
+
+
+def dot_chart(rows: Mapping[str, Mapping[str, float]], title: str) -> str:
+    """An ``<svg>`` element of shares in 0..1, a row a name, a mark for each of its series."""
+    kinds = list(next(iter(rows.values())))
+    height = _ROWS_TOP + len(rows) * _ROW_HEIGHT + 4
+    root = svg(title, WIDTH, height)
+    most = max(max(shares.values()) for shares in rows.values()) or 1.0
+    x = _Axis([0.0, most], _NAMES, WIDTH - 10, logarithmic=False)
+    for tick in x.ticks():
+        line(root, "grid", x(tick), _ROWS_TOP - 4, x(tick), height)
+        text(root, "tick middle", x(tick), _ROWS_TOP - 9, f"{100 * tick:g}%")
+    for row, (name, shares) in enumerate(rows.items()):
+        middle = _ROWS_TOP + (row + 0.5) * _ROW_HEIGHT
+        text(root, "end", _NAMES - 9, middle + 4, name)
+        for i, kind in enumerate(kinds):
+            _mark(root, i, x(shares[kind]), middle)
+    for i, (kind, left) in enumerate(zip(kinds, (_NAMES + 70 * i for i in range(len(kinds))), strict=True)):
+        _mark(root, i, left + 3, 8)
+        text(root, "label", left + 11, 12, kind)
     return ElementTree.tostring(root, encoding="unicode")
 
 
@@ -87,12 +137,12 @@ def _draw(root: ElementTree.Element, series: Mapping[str, Points], dashed: Seque
     x = _Axis([x for points in series.values() for x, _ in points], LEFT, WIDTH - RIGHT, logarithmic=False)
     y = _Axis(heights, HEIGHT - BOTTOM, TOP, is_logarithmic(heights), pad=0.04)
     for tick in y.ticks():
-        _line(root, "grid", LEFT, y(tick), WIDTH - RIGHT, y(tick))
-        _text(root, "tick end", LEFT - 6, y(tick) + 4, f"{tick:g}")
+        line(root, "grid", LEFT, y(tick), WIDTH - RIGHT, y(tick))
+        text(root, "tick end", LEFT - 6, y(tick) + 4, f"{tick:g}")
     for tick in x.ticks():
         if LEFT <= x(tick) <= WIDTH - RIGHT:
-            _text(root, "tick middle", x(tick), HEIGHT - BOTTOM + 15, f"{tick:g}")
-    _text(root, "tick end", WIDTH - RIGHT, HEIGHT - 4, x_label)
+            text(root, "tick middle", x(tick), HEIGHT - BOTTOM + 15, f"{tick:g}")
+    text(root, "tick end", WIDTH - RIGHT, HEIGHT - 4, x_label)
     colours = {name: f"s{i}" for i, name in enumerate(n for n in series if n not in dashed)}
     for name, points in series.items():
         path = "M" + "L".join(f"{x(a):.1f} {y(b):.1f}" for a, b in points)
@@ -100,8 +150,8 @@ def _draw(root: ElementTree.Element, series: Mapping[str, Points], dashed: Seque
     ends = {name: y(points[-1][1]) for name, points in series.items()}
     for name, height in _spread(ends).items():
         colour = colours.get(name, "context")
-        _line(root, f"leader {colour}", WIDTH - RIGHT + 1, ends[name], WIDTH - RIGHT + 7, height)
-        _text(root, f"label {colour}", WIDTH - RIGHT + 9, height + 4, name)
+        line(root, f"leader {colour}", WIDTH - RIGHT + 1, ends[name], WIDTH - RIGHT + 7, height)
+        text(root, f"label {colour}", WIDTH - RIGHT + 9, height + 4, name)
 
 
 def _spread(heights: Mapping[str, float]) -> dict[str, float]:
@@ -118,11 +168,33 @@ def _spread(heights: Mapping[str, float]) -> dict[str, float]:
     return placed
 
 
-def _line(root: ElementTree.Element, style: str, x1: float, y1: float, x2: float, y2: float) -> None:
+def _legend(root: ElementTree.Element, entries: Sequence[tuple[str, str]], left: float) -> None:
+    """What each line or area is, side by side at the top, each with a piece of it."""
+    for i, (name, style) in enumerate(entries):
+        at = left + i * 88
+        ElementTree.SubElement(root, "path", {"class": style, "d": f"M{at:g} 12V6H{at + 20:g}V12"})
+        text(root, "label", at + 25, 13, name)
+
+
+def _mark(root: ElementTree.Element, i: int, x: float, y: float) -> None:
+    path = f"M{x:.1f} {y:.1f}{_MARKS[i % len(_MARKS)]}"
+    ElementTree.SubElement(root, "path", {"class": f"mark{i} s{i}", "d": path})
+
+
+def svg(title: str, width: float, height: float, style: str = "chart") -> ElementTree.Element:
+    """An empty drawing; ``title`` is what a reader who sees none is told."""
+    return ElementTree.Element(
+        "svg", {"viewBox": f"0 0 {width:g} {height:g}", "class": style, "role": "img", "aria-label": title}
+    )
+
+
+def line(root: ElementTree.Element, style: str, x1: float, y1: float, x2: float, y2: float) -> None:
+    """A ``<line>`` of class ``style`` in ``root``."""
     ends = {"x1": x1, "y1": y1, "x2": x2, "y2": y2}
     ElementTree.SubElement(root, "line", {"class": style} | {key: f"{value:.1f}" for key, value in ends.items()})
 
 
-def _text(root: ElementTree.Element, style: str, x: float, y: float, text: str) -> None:
+def text(root: ElementTree.Element, style: str, x: float, y: float, content: str) -> None:
+    """A ``<text>`` of class ``style`` in ``root``; ``content`` is escaped when it is written."""
     element = ElementTree.SubElement(root, "text", {"class": style, "x": f"{x:.1f}", "y": f"{y:.1f}"})
-    element.text = text
+    element.text = content

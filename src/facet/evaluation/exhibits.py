@@ -1,4 +1,4 @@
-"""What the report shows: which samples, pairs and attributes, chosen by rule and never by looks."""
+"""The pictures and attributes that the report shows, chosen by rule and never by looks."""
 
 from __future__ import annotations
 
@@ -6,16 +6,24 @@ import base64
 import dataclasses
 import io
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
+from diffusers import AutoencoderKL
 from PIL import Image
 
 from facet.data.attributes import ABSENT, PRESENT
 from facet.data.datasets import FaceSet
+from facet.data.faces import quality
+from facet.data.latents import LatentSet
+from facet.evaluation.latents import colours, means, walk
+from facet.evaluation.memorisation import FEATURES, PIXELS, Pair, closest_pairs
 from facet.evaluation.reconstruction import psnr
 from facet.evaluation.record import Evaluation
 from facet.evaluation.samples import SampleSet
+from facet.evaluation.scores import interval_of
 
 # Pictures make the page's size: up to 64 px they are shown to the pixel, larger ones are shrunk to 128 px and
 # compressed, so that the page stays below 2 MB whatever the model draws.
@@ -23,6 +31,11 @@ _LOSSLESS, _LARGEST = 64, 128
 _GRID = 24
 _CONTRASTS, _COLUMNS = 8, 6
 _PAIRS = 10
+_WALKS, _STEPS = 3, 8
+_LATENTS = 10
+_NEAREST = 10
+# What facet.data.faces.quality measures, in its order.
+_LIGHT = ("brightness", "contrast", "sharpness")
 
 
 # --- pictures ---------------------------------------------------------------------------------------------------------
@@ -152,6 +165,52 @@ def reconstructions(evaluation: Evaluation) -> list[dict[str, Any]]:
     return pairs
 
 
+def walks(vae: AutoencoderKL, latents: LatentSet, faces: FaceSet) -> list[list[str]]:
+    """Walks between held-out faces, each as one picture a step: neighbours in a list spread evenly over them."""
+    held_out = faces.rows("valid", "test")
+    ends = held_out[np.linspace(0, len(held_out) - 1, 2 * _WALKS).astype(int)]
+    return [
+        [picture(step) for step in walk(vae, latents, int(start), int(end), _STEPS)]
+        for start, end in zip(ends[::2], ends[1::2], strict=True)
+    ]
+
+
+def coloured_latents(latents: LatentSet, faces: FaceSet) -> dict[str, Any]:
+    """Held-out faces above their latents in the colours of ``facet.evaluation.latents.colours``, spread evenly."""
+    held_out = faces.rows("valid", "test")
+    paint = colours(latents, held_out)
+    chosen = held_out[np.linspace(0, len(held_out) - 1, min(_LATENTS, len(held_out))).astype(int)]
+    couples = [
+        {"face": picture(faces.pixels[i]), "latent": picture(paint(means(latents, np.array([i]))[0]))} for i in chosen
+    ]
+    return {"couples": couples, "share": paint.share, "shape": " × ".join(map(str, latents.shape))}
+
+
+def neighbours(record: Mapping[str, Any], samples: SampleSet, faces: FaceSet) -> list[dict[str, Any]]:
+    """The samples that lie closest to a training face, in the judge's features and in pixels, each with that face."""
+
+    def couple(pair: Pair) -> dict[str, Any]:
+        face = faces.pixels[pair.row]
+        return {
+            "sample": picture(samples.faces[pair.sample]),
+            "face": picture(face[:, ::-1] if pair.mirrored else face),
+            "seed": int(samples.seeds[pair.sample]),
+            "mirrored": pair.mirrored,
+            "percentile": pair.percentile,
+        }
+
+    spaces = {FEATURES: "the judge’s features", PIXELS: "pixels"}
+    return [
+        {
+            "space": what,
+            "scores": record["memorisation"][space],
+            "couples": [couple(pair) for pair in closest_pairs(record, space)[:_NEAREST]],
+        }
+        for space, what in spaces.items()
+        if space in record.get("memorisation", {})
+    ]
+
+
 # --- attributes -------------------------------------------------------------------------------------------------------
 
 
@@ -171,6 +230,7 @@ def adherence_rows(
             sides[side] = {
                 "rate": rates[side],
                 "asked": int((samples.states[:, k] == state).sum()),
+                "interval": interval_of(record, f"adherence.attributes.{name}.{side}"),
                 "ceiling": rates["judge_on_real"]["overall"] if ceiling is None else ceiling,
             }
         known = [rates[side] for side in ("present", "absent") if rates[side] is not None]
@@ -194,3 +254,31 @@ def marginals(
     ]
     left_out = [name for name in faces.names if name not in names]
     return {"rows": sorted(rows, key=lambda row: (-row["data"], row["name"])), "left_out": left_out}
+
+
+def shares_by_split(faces: FaceSet) -> dict[str, dict[str, float]]:
+    """How common each attribute is in each split that has faces, the commonest in training first."""
+    splits = [name for name in ("train", "valid", "test") if (faces.split == name).any()]
+    shares = {name: (faces.attributes[faces.rows(name)] == PRESENT).mean(axis=0) for name in splits}
+    order = np.argsort(-shares[splits[0]], kind="stable")
+    return {faces.names[k]: {name: float(shares[name][k]) for name in splits} for k in order}
+
+
+def read_light(folder: Path) -> dict[str, np.ndarray]:
+    """Brightness, contrast and sharpness of the faces in ``folder``, float [n] each, where its manifest has them."""
+    table = pq.read_table(folder / "manifest.parquet")
+    return {name: table[name].to_numpy() for name in _LIGHT if name in table.column_names}
+
+
+def qualities(faces: FaceSet, samples: SampleSet, light: Mapping[str, np.ndarray]) -> dict[str, dict[str, np.ndarray]]:
+    """What ``read_light`` found, of training and of held-out faces, beside the same of the samples."""
+    drawn = np.array([quality(face) for face in samples.faces])
+    return {
+        name: {
+            "training": light[name][faces.split == "train"],
+            "held out": light[name][faces.split != "train"],
+            "drawn": drawn[:, k],
+        }
+        for k, name in enumerate(_LIGHT)
+        if name in light
+    }

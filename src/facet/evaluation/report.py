@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 from collections.abc import Mapping
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,20 @@ from jinja2 import Environment, StrictUndefined
 
 from facet.artifacts import flatten, read_json, whole_file
 from facet.data.datasets import FaceSet
+from facet.data.latents import LatentSet
+from facet.diffusion.pipeline import FacePipeline
 from facet.errors import ArtifactError
-from facet.evaluation.charts import line_chart
-from facet.evaluation.exhibits import adherence_rows, contrasts, marginals, reconstructions, sample_grid
+from facet.evaluation import exhibits
+from facet.evaluation.charts import dot_chart, histogram, line_chart
+from facet.evaluation.networks import Network, diagram, networks
+from facet.evaluation.reconstruction import scales
 from facet.evaluation.record import Evaluation
 from facet.evaluation.samples import SampleSet
+from facet.evaluation.scores import headline, percent, scores, spaced
+from facet.models.judge import Judge
 
 TEMPLATE = "report.html.j2"
+STYLE = "report.css"
 
 _TRAINED = {
     "train_vae": "Autoencoder",
@@ -32,185 +40,110 @@ _TRAINED = {
     "train_unet": "Denoiser",
     "train_judge": "Judge",
 }
+# What decides how a model draws and is scored.
+_PACKAGES = ("torch", "diffusers", "torch-fidelity", "numpy", "pillow")
 
 
-def write_report(
-    path: Path, metrics: Path, faces: FaceSet, samples: SampleSet, seen: np.ndarray, evaluation: Evaluation
-) -> None:
+@dataclasses.dataclass(frozen=True)
+class Shown:
+    """What the page is made of, beside the record."""
+
+    faces: FaceSet
+    samples: SampleSet
+    latents: LatentSet
+    pipeline: FacePipeline
+    judge: Judge
+    # Brightness, contrast and sharpness of the faces, [n] each; what the manifest lacks is not shown.
+    light: Mapping[str, np.ndarray]
+    # SHA-256 of artifacts by name, for the lineage.
+    digests: Mapping[str, str]
+
+
+def write_report(path: Path, metrics: Path, shown: Shown, evaluation: Evaluation) -> None:
     """Write the page to ``path``.
 
-    ``metrics`` is the folder with the training steps' metrics and curves, ``seen`` int8 [n, k] of -1, 1 the judge's
-    verdict on each sample. Raises ArtifactError naming a metrics file that is missing or damaged.
+    ``metrics`` is the folder with the training steps' metrics and curves. Raises ArtifactError naming a metrics file
+    that is missing or damaged.
     """
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {"percent": percent, "spaced": spaced, "count": "{:,}".format, "decimal": "{:.3g}".format}
     template = environment.from_string(Path(__file__).with_name(TEMPLATE).read_text(encoding="utf-8"))
-    page = template.render(_sections(metrics, faces, samples, seen, evaluation))
+    page = template.render(_sections(metrics, shown, evaluation))
     with whole_file(path) as scratch:
         scratch.write_text("\n".join(filter(str.strip, page.split("\n"))) + "\n", encoding="utf-8", newline="\n")
 
 
-def _sections(
-    metrics: Path, faces: FaceSet, samples: SampleSet, seen: np.ndarray, evaluation: Evaluation
-) -> dict[str, Any]:
-    record = evaluation.record
+def _sections(metrics: Path, shown: Shown, evaluation: Evaluation) -> dict[str, Any]:
+    record, faces, samples, seen = evaluation.record, shown.faces, shown.samples, evaluation.seen
     steps = {step: read_json(metrics / f"{step}.json") for step in _TRAINED}
     curves = {step: read_curve(metrics / "curves" / f"{step}.csv") for step in _TRAINED}
     names = [name for name in faces.names if name in record["adherence"]["attributes"]]
     columns = np.array([faces.names.index(name) for name in names], dtype=np.int64)
     return {
-        "headline": _headline(record),
-        "scores": _scores(record),
+        "style": Path(__file__).with_name(STYLE).read_text(encoding="utf-8"),
+        "headline": headline(record),
+        "scores": scores(record),
         "record": record,
         "protocol": flatten(record["protocol"]),
         "faces": faces.about,
-        "grid": sample_grid(samples, seen, names, columns),
-        "contrasts": contrasts(record, samples, seen, names, columns),
-        "adherence": adherence_rows(record, samples, names, columns),
-        "reconstructions": reconstructions(evaluation),
+        "grid": exhibits.sample_grid(samples, seen, names, columns),
+        "contrasts": exhibits.contrasts(record, samples, seen, names, columns),
+        "adherence": exhibits.adherence_rows(record, samples, names, columns),
+        "neighbours": exhibits.neighbours(record, samples, faces),
+        "reconstructions": exhibits.reconstructions(evaluation),
+        "scales": scales(faces.about["size"], faces.about["size"]),
+        "latents": exhibits.coloured_latents(shown.latents, faces),
+        "walks": exhibits.walks(shown.pipeline.vae, shown.latents, faces),
+        "networks": [_network(one) for one in networks(shown.pipeline, shown.judge, faces.about["size"])],
         "training": [_training(step, curves[step]) for step in _TRAINED],
-        "marginals": marginals(faces, samples, seen, names, columns),
+        "marginals": exhibits.marginals(faces, samples, seen, names, columns),
+        "distributions": _distributions(shown),
         "chain": _chain(record, faces, steps, curves),
+        "lineage": _lineage(shown, record),
     }
 
 
-# --- text -------------------------------------------------------------------------------------------------------------
+# --- models and data --------------------------------------------------------------------------------------------------
 
 
-def percent(share: float | None) -> str:
-    """0.9659 as "96.6%"; a dash for what nobody asked for."""
-    return "–" if share is None else f"{100 * share:.1f}%"
+def _network(network: Network) -> dict[str, Any]:
+    return {"title": network.title, "parameters": network.parameters, "svg": diagram(network)}
 
 
-def spaced(name: str) -> str:
-    """``Mouth_Slightly_Open`` as a reader would write it."""
-    return name.replace("_", " ")
+def _distributions(shown: Shown) -> dict[str, Any]:
+    found = exhibits.qualities(shown.faces, shown.samples, shown.light)
+    shares = {spaced(name): row for name, row in exhibits.shares_by_split(shown.faces).items()}
+    return {
+        "splits": dot_chart(shares, f"Share of faces that show each of {len(shares)} attributes, by split"),
+        "qualities": [
+            {"caption": name.capitalize(), "svg": histogram(series, _spread(name, series), name)}
+            for name, series in found.items()
+        ],
+    }
 
 
-# --- scores -----------------------------------------------------------------------------------------------------------
+def _spread(name: str, series: Mapping[str, np.ndarray]) -> str:
+    ends = "; ".join(f"{who} {np.mean(values):.3g} ± {np.std(values):.2g}" for who, values in series.items())
+    return f"How {name} is spread, mean and deviation: {ends}"
 
 
-@dataclasses.dataclass(frozen=True)
-class Score:
-    """One headline number, what to hold it against, what it means and where it comes from.
-
-    ``bar`` and ``tick``, both in 0..1, draw the number beside its bound.
-    """
-
-    name: str
-    value: str
-    against: str
-    meaning: str
-    source: str
-    bar: float | None = None
-    tick: float | None = None
-
-
-def _headline(record: Mapping[str, Any]) -> str:
-    fidelity, adherence = record["fidelity"]["judge"], record["adherence"]
-    return (
-        f"Of the attributes asked for, {percent(adherence['mean'])} are in the picture; real faces and the judge allow "
-        f"{percent(adherence['judge_on_real'])}. The faces as a set lie {fidelity['frechet_over_floor']:.2f} times as "
-        "far from the real ones as other real faces do."
-    )
-
-
-def _scores(record: Mapping[str, Any]) -> list[Score]:
-    found = [*_adherence_scores(record), *_fidelity_scores(record), *_autoencoder_scores(record)]
-    if "inception" in record["fidelity"]:
-        found.append(_inception_score(record))
-    return found
-
-
-def _adherence_scores(record: Mapping[str, Any]) -> list[Score]:
-    rates = record["adherence"]
+def _lineage(shown: Shown, record: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """(what, its digest or version). Git and dvc.lock are not among them: the same model can come from several."""
+    versions = {name: _installed(name) for name in _PACKAGES}
     return [
-        Score(
-            name="Adherence",
-            value=percent(rates["mean"]),
-            against=f"ceiling {percent(rates['judge_on_real'])}",
-            meaning=f"How often the judge sees what was asked, present or absent, as a mean over "
-            f"{len(rates['attributes'])} attributes. The ceiling is how often it agrees with the labels of held-out "
-            "real faces.",
-            source="Classifier accuracy on generated faces, as in AttGAN (He et al., 2019)",
-            bar=rates["mean"],
-            tick=rates["judge_on_real"],
-        ),
-        Score(
-            name="Adherence, balanced",
-            value=percent(rates["balanced"]),
-            against=f"ceiling {percent(rates['judge_on_real_balanced'])}",
-            meaning="The same with present and absent weighing alike, so that never drawing a rare attribute costs "
-            "half of its score.",
-            source="Balanced accuracy (Brodersen et al., 2010)",
-            bar=rates["balanced"],
-            tick=rates["judge_on_real_balanced"],
-        ),
+        ("faces, manifest", shown.faces.about["manifest_sha256"]),
+        ("model", record["protocol"]["model"]),
+        *sorted(shown.digests.items()),
+        ("facet", record.get("made_by", {}).get("facet") or _installed("facet")),
+        *((name, version) for name, version in versions.items() if version),
     ]
 
 
-def _fidelity_scores(record: Mapping[str, Any]) -> list[Score]:
-    scores, protocol = record["fidelity"]["judge"], record["protocol"]
-    most = 1.1 * max(scores["frechet"], scores["frechet_floor"])
-    most_kid = 1.1 * max(scores["kid_mean"], scores["kid_floor"], 1e-12)
-    return [
-        Score(
-            name="Fréchet distance",
-            value=f"{scores['frechet']:.3g}",
-            against=f"floor {scores['frechet_floor']:.3g}, so {scores['frechet_over_floor']:.2f} ×",
-            meaning="Distance between the drawn and the real faces as two Gaussians in the judge's features; lower is "
-            f"better. The floor is that of {protocol['floor_faces']:,} other real faces.",
-            source="FID (Heusel et al., 2017), in other features; falls as 1/N (Chong & Forsyth, 2020)",
-            bar=scores["frechet"] / most,
-            tick=scores["frechet_floor"] / most,
-        ),
-        Score(
-            name="Kernel distance",
-            value=f"{scores['kid_mean']:.3g}",
-            against=f"± {scores['kid_std']:.2g}, floor {scores['kid_floor']:.3g}",
-            meaning="The same question without assuming Gaussians and without a bias from N: mean and deviation over "
-            "random subsets; lower is better.",
-            source="KID (Bińkowski et al., 2018)",
-            bar=max(0.0, scores["kid_mean"]) / most_kid,
-            tick=max(0.0, scores["kid_floor"]) / most_kid,
-        ),
-    ]
-
-
-def _autoencoder_scores(record: Mapping[str, Any]) -> list[Score]:
-    scores, distance = record["autoencoder"], record["fidelity"]["judge"]["frechet"]
-    return [
-        Score(
-            name="Autoencoder, PSNR",
-            value=f"{scores['psnr_db']:.1f} dB",
-            against=f"SSIM {scores['ssim']:.3f}",
-            meaning=f"How closely {scores['faces']:,} held-out faces come back from the latents, pixel by pixel and in "
-            "structure. Every drawn face passes through the same decoder.",
-            source="SSIM (Wang et al., 2004)",
-            bar=scores["ssim"],
-        ),
-        Score(
-            name="Autoencoder, Fréchet",
-            value=f"{scores['rfd']:.3g}",
-            against=f"{percent(scores['rfd'] / distance)} of the model's distance" if distance > 0 else "",
-            meaning="The Fréchet distance of these reconstructions to their originals: the part that is lost before "
-            "any diffusion takes place; lower is better.",
-            source="Reconstruction FID (Rombach et al., 2022), in the judge's features",
-            bar=min(1.0, scores["rfd"] / distance) if distance > 0 else 1.0,
-        ),
-    ]
-
-
-def _inception_score(record: Mapping[str, Any]) -> Score:
-    scores = record["fidelity"]["inception"]
-    return Score(
-        name="FID, Inception",
-        value=f"{scores['frechet']:.3g}",
-        against=f"KID {scores['kid_mean']:.3g} ± {scores['kid_std']:.2g}",
-        meaning="The distance that papers quote, in the features of an Inception-v3 trained on ImageNet; comparable "
-        "with theirs only at the same N, crop and resizing.",
-        source=f"Heusel et al., 2017; weights {scores['weights_sha256'][:12]}",
-    )
+def _installed(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return ""
 
 
 # --- training and chain -----------------------------------------------------------------------------------------------

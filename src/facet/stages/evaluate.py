@@ -1,4 +1,4 @@
-"""samples, reference, judge, decoder, latents, faces -> artifacts/evaluation.json, metrics, plots, the report."""
+"""samples, reference, judge, decoder, latents, pipeline -> artifacts/evaluation.json, metrics, plots, the report."""
 
 from __future__ import annotations
 
@@ -11,19 +11,24 @@ from facet.artifacts import (
     JUDGE,
     LATENTS,
     METRICS,
+    PIPELINE,
     RECONSTRUCTION_GRID,
     REFERENCE,
     REPORT,
     SAMPLE_GRID,
     SAMPLES,
+    digest_folder,
     write_json,
 )
 from facet.data.datasets import load_faces
 from facet.data.latents import load_latents
+from facet.diffusion.pipeline import load_pipeline
+from facet.evaluation.exhibits import read_light
+from facet.evaluation.features import load_judge
 from facet.evaluation.grids import grid, pairs, save_picture
 from facet.evaluation.record import EvaluateParams, evaluate, headline, write_adherence
 from facet.evaluation.reference import load_reference
-from facet.evaluation.report import write_report
+from facet.evaluation.report import Shown, write_report
 from facet.evaluation.samples import load_samples
 from facet.models.autoencoder import load_autoencoder
 from facet.params import read_section, read_seed
@@ -47,7 +52,16 @@ def main() -> None:
     some = np.linspace(0, len(done.originals) - 1, 30).astype(int)
     side_by_side = pairs(done.originals[some], done.reconstructions[some], columns=10)
     save_picture(grid(side_by_side, columns=10, zoom=2), RECONSTRUCTION_GRID)
-    write_report(REPORT, METRICS, faces, samples, done.seen, done)
+    shown = Shown(
+        faces=faces,
+        samples=samples,
+        latents=latents,
+        pipeline=load_pipeline(PIPELINE),
+        judge=load_judge(JUDGE),
+        light=read_light(FACES),
+        digests={folder.name: digest_folder(folder) for folder in (DECODER, JUDGE, LATENTS, REFERENCE)},
+    )
+    write_report(REPORT, METRICS, shown, done)
 
 
 if __name__ == "__main__":
