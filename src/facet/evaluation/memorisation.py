@@ -97,6 +97,7 @@ def memorisation(
     known = _training_features(extractor, faces, training, reference)
     pictures = (drawn, real)
     straight = features or tuple(extract(extractor, some, "nearest faces") for some in pictures)
+    straight = tuple(some.astype(np.float64) for some in straight)
     turned = tuple(extract(extractor, some[:, :, ::-1], "nearest faces, mirrored") for some in pictures)
     spaces: dict[str, tuple[Any, Any, Base]] = {
         FEATURES: (straight, turned, lambda at: known[at]),

@@ -21,8 +21,9 @@ def main() -> None:
     # Draw with what was saved, as every later user will.
     pipeline = load_pipeline(PIPELINE).to(default_device())
     digest = digest_pipeline(PIPELINE)
-    write_samples(pipeline, digest, conditions(load_faces(FACES), params.count, read_seed()), SAMPLES)
-    write_json(METRICS / "sample.json", {"samples": params.count})
+    states = conditions(load_faces(FACES), params.count, read_seed())
+    write_samples(pipeline, digest, states, SAMPLES, params.unconditional)
+    write_json(METRICS / "sample.json", {"samples": params.count, "unconditional": params.unconditional})
 
 
 if __name__ == "__main__":
