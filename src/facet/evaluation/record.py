@@ -20,7 +20,7 @@ from facet.artifacts import EVALUATION_SCHEMA, whole_file
 from facet.data.datasets import FaceSet
 from facet.data.latents import LatentSet
 from facet.errors import ArtifactError
-from facet.evaluation.adherence import judge_faces
+from facet.evaluation.balance import balance, gaps, judged
 from facet.evaluation.bootstrap import LEVEL, RESAMPLES
 from facet.evaluation.features import digest_extractor, extract, extract_layers, inception_extractor, judge_extractor
 from facet.evaluation.fidelity import NEIGHBOURS, kid_subset_size
@@ -85,7 +85,9 @@ def evaluate(
     held_out = faces.rows("valid", "test")
     originals = np.array(faces.pixels[held_out])
     reconstructions = reconstruct(vae, originals)
-    _, seen = judge_faces(extractor.judge, samples.faces)
+    drawn, real = judged(extractor.judge, samples.faces), judged(extractor.judge, originals)
+    free = None if samples.unconditional is None else judged(extractor.judge, samples.unconditional)
+    seen = drawn.seen
     features = extract(extractor, samples.faces, "samples")
     measured = {
         "fidelity.judge": judge_fidelity(features, reference, seed),
@@ -96,7 +98,8 @@ def evaluate(
         "fidelity": {"judge": measured["fidelity.judge"].values},
         "adherence": measured["adherence"].values,
         "autoencoder": measured["autoencoder"].values | _latents(latents, held_out),
-        "memorisation": memorisation(extractor, samples.faces, faces, reference),
+        "memorisation": memorisation(extractor, samples.faces, faces, reference, (features, real.features)),
+        "balance": balance(drawn, samples.states, real, free, faces, reference),
     }
     if params.inception:
         measured["fidelity.inception"] = _inception(params.inception, samples, faces, reference, seed)
@@ -189,6 +192,7 @@ def headline(record: Mapping[str, Any]) -> dict[str, Any]:
         "adherence": rates,
         "autoencoder": vae,
         "memorisation": copying,
+        "balance": gaps(record["balance"]),
     }
 
 
