@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from facet.cli import bucket, chain, drawing, evaluation, orchestration, registry, serving, tracking
+from facet.cli import bucket, chain, drawing, evaluation, orchestration, registry, scoring, serving, tracking
 from facet.errors import FacetError
 
 app = typer.Typer(
@@ -39,7 +39,7 @@ for _panel, _commands in {
         registry.audit,
         serving.serve,
     ),
-    "Pictures": (drawing.generate, drawing.draw_faces),
+    "Pictures": (drawing.generate, drawing.draw_faces, scoring.score),
 }.items():
     for _command in _commands:
         _settings = orchestration.PASS_ON if _panel == "Flows" else None
