@@ -9,7 +9,7 @@ import pytest
 
 from facet.artifacts import write_json
 from facet.errors import ArtifactError
-from facet.evaluation.exhibits import read_light
+from facet.evaluation.exhibits import read_light, unasked
 from facet.evaluation.record import EvaluateParams, evaluate
 from facet.evaluation.reference import ReferenceParams, load_reference, write_reference
 from facet.evaluation.report import Shown, write_report
@@ -171,3 +171,34 @@ def test_light_is_shown_as_far_as_the_manifest_has_it(inputs, faces_folder, tmp_
     page = render((root, some, done), tmp_path / "report.html")
     assert "<figcaption>Sharpness</figcaption>" in page
     assert "<figcaption>Contrast</figcaption>" not in page
+
+
+def group(adherence: float | None) -> dict:
+    return {
+        "samples": 40,
+        "adherence": adherence,
+        "judge_on_real": adherence,
+        "fidelity": {"n": 40, "frechet": None, "floor": None, "over_floor": None if adherence is None else 1.25},
+    }
+
+
+def test_balance_is_shown_as_far_as_the_record_has_it(inputs, tmp_path):
+    root, shown, done = inputs
+    whole = {"present": group(0.9), "absent": group(0.8), "difference": 0.1, "interval": [0.05, 0.15]}
+    small = {"present": group(None), "absent": group(0.7), "difference": None, "interval": None}
+    drawn = {"Bald": {"drawn": 0.1, "real": 0.3}, "Smiling": {"drawn": 0.9, "real": 0.4}}
+    table = {name: row | {"difference": row["drawn"] - row["real"], "interval": [0, 1]} for name, row in drawn.items()}
+    content = {"groups": {"Male": whole, "Young": small}, "marginals": {"samples": 77, "attributes": table}}
+
+    def page(balance: dict | None) -> str:
+        record = {k: v for k, v in done.record.items() if k != "balance"} | ({"balance": balance} if balance else {})
+        return render((root, shown, dataclasses.replace(done, record=record)), tmp_path / "report.html")
+
+    full = page(content)
+    assert "+10.0 points (95% interval" in full
+    assert "too few" in full
+    assert "in 77 samples that asked for nothing" in full
+    assert list(unasked({"balance": content})) == ["Smiling", "Bald"]
+    assert parsed(full).wrong == []
+    assert "asked for nothing, and in" not in page({"groups": content["groups"], "marginals": None})
+    assert 'id="balance"' not in page(None)

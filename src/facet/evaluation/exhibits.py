@@ -256,6 +256,28 @@ def marginals(
     return {"rows": sorted(rows, key=lambda row: (-row["data"], row["name"])), "left_out": left_out}
 
 
+def groups(record: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """One entry a grouping attribute: its two sides, and the difference of their adherence with its interval."""
+    found = record.get("balance", {}).get("groups", {})
+    return [
+        {
+            "name": name,
+            "sides": [{"asked": asked, **group[side]} for side, asked in (("present", "with"), ("absent", "without"))],
+            "difference": group["difference"],
+            "interval": group["interval"],
+        }
+        for name, group in found.items()
+    ]
+
+
+def unasked(record: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+    """How often each attribute is seen in held-out faces, and in samples that asked for nothing: the furthest apart
+    first. Empty where no such samples were drawn."""
+    found = (record.get("balance", {}).get("marginals") or {}).get("attributes", {})
+    order = sorted(found, key=lambda name: (-abs(found[name]["difference"]), name))
+    return {name: {"real": found[name]["real"], "drawn": found[name]["drawn"]} for name in order}
+
+
 def shares_by_split(faces: FaceSet) -> dict[str, dict[str, float]]:
     """How common each attribute is in each split that has faces, the commonest in training first."""
     splits = [name for name in ("train", "valid", "test") if (faces.split == name).any()]

@@ -90,6 +90,8 @@ def _sections(metrics: Path, shown: Shown, evaluation: Evaluation) -> dict[str, 
         "contrasts": exhibits.contrasts(record, samples, seen, names, columns),
         "adherence": exhibits.adherence_rows(record, samples, names, columns),
         "neighbours": exhibits.neighbours(record, samples, faces),
+        "groups": exhibits.groups(record),
+        "unasked": _unasked(record),
         "reconstructions": exhibits.reconstructions(evaluation),
         "scales": scales(faces.about["size"], faces.about["size"]),
         "latents": exhibits.coloured_latents(shown.latents, faces),
@@ -120,6 +122,12 @@ def _distributions(shown: Shown) -> dict[str, Any]:
             for name, series in found.items()
         ],
     }
+
+
+def _unasked(record: Mapping[str, Any]) -> str | None:
+    shares = {spaced(name): row for name, row in exhibits.unasked(record).items()}
+    title = f"Share of faces in which the judge sees each of {len(shares)} attributes: real, and drawn without asking"
+    return dot_chart(shares, title) if shares else None
 
 
 def _spread(name: str, series: Mapping[str, np.ndarray]) -> str:
