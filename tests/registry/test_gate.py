@@ -15,7 +15,7 @@ from facet.errors import ParamsError
 from facet.params import build
 from facet.registry import card, gate
 from facet.registry.card import CardFacts, CardParams, render_card
-from facet.registry.gate import CandidateFacts, Finding, MemorisationCeiling, Policy, ScoreLimit, decide
+from facet.registry.gate import BalanceCeiling, CandidateFacts, Finding, MemorisationCeiling, Policy, ScoreLimit, decide
 from tests import tiny
 from tests.registry.versions import SHIPPED, evaluation, validation
 
@@ -103,6 +103,21 @@ def test_nothing_known_passes_no_rule_that_needs_it():
             "memorisation.pixels.share",
             "is 0.06, expected at most 0.05",
         ),
+        (
+            {"record": with_score(0.2, "balance", "adherence_gap")},
+            "balance.adherence_gap",
+            "is 0.2, expected at most 0.08",
+        ),
+        (
+            {"record": with_score(0.4, "balance", "marginals", "max_gap")},
+            "balance.marginals.max_gap",
+            "is 0.4, expected at most 0.3",
+        ),
+        (
+            {"record": with_score(None, "balance", "marginals")},  # sample.unconditional was 0
+            "balance.marginals.max_gap",
+            "holds no balance.marginals.max_gap",
+        ),
         ({"alias": "production"}, "order of aliases", "holds no alias, expected staging"),
     ],
 )
@@ -145,20 +160,24 @@ def test_for_a_distance_more_is_worse():
     assert list(failed(facts(record=with_score(1.5, *path)), champion)) == [".".join(path) + ", change"]
 
 
-@pytest.mark.parametrize("part", ["memorisation"])
+@pytest.mark.parametrize("part", ["memorisation", "balance"])
 def test_a_record_from_before_a_rule_is_refused_and_told_what_to_do(part):
     older = evaluation(DIGEST)
     del older[part]
     found = failed(facts(record=older))
     assert found
     assert all(rule.startswith(part) for rule in found)
-    assert all(f"holds no {rule}: score the version again" in finding.reason for rule, finding in found.items())
+    assert all(f"holds no {rule}, expected at most" in finding.reason for rule, finding in found.items())
+    assert all("score the version again" in finding.reason for finding in found.values())
 
 
 def test_a_ceiling_that_is_null_is_not_asked_for():
     record = with_score(0.9, "memorisation", "judge", "share")
     lenient = dataclasses.replace(SHIPPED, memorisation=MemorisationCeiling(judge=None, pixels=0.05))
     assert failed(facts(record=record), policy=lenient) == {}
+    unmeasured = with_score(None, "balance", "marginals")
+    lenient = dataclasses.replace(SHIPPED, balance=BalanceCeiling(adherence_gap=0.08, marginal_gap=None))
+    assert failed(facts(record=unmeasured), policy=lenient) == {}
 
 
 MEAN = "adherence.mean"
@@ -300,10 +319,9 @@ def test_a_card_is_complete_with_all_its_parts_and_not_without():
     )
     text = render_card(said, whole)
     assert card.gaps(text) == ()
-    assert "## Balance\n\nNot measured." in text
-    assert "## Balance\n\n| what" in render_card(
-        said, dataclasses.replace(whole, evaluation={"balance": {"Male": 0.9}})
-    )
+    assert "## Balance\n\n| what" in text
+    unbalanced = {part: scores for part, scores in evaluation(DIGEST).items() if part != "balance"}
+    assert "## Balance\n\nNot measured." in render_card(said, dataclasses.replace(whole, evaluation=unbalanced))
     assert card.gaps(text.replace("\n## Limits", "\n## Other")) == ("Limits",)
     unscored = render_card(said, dataclasses.replace(whole, evaluation={}))
     assert card.gaps(unscored) == ("scores with their protocol",)

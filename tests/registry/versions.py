@@ -32,6 +32,7 @@ def evaluation(model: str, mean: float = 0.97, steps: int = 2) -> dict[str, Any]
         "adherence": {"mean": mean, "balanced": 0.94, "attributes": {"Smiling": rates, "Male": rates}},
         "autoencoder": {"rfd_over_floor": 0.27},
         "memorisation": {"judge": {"share": 0.002}, "pixels": {"share": 0.007}},
+        "balance": {"adherence_gap": 0.03, "marginals": {"max_gap": 0.17}},
         "protocol": {
             "model": model,
             "samples": 16,

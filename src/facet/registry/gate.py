@@ -60,6 +60,16 @@ class MemorisationCeiling:
 
 
 @dataclasses.dataclass(frozen=True)
+class BalanceCeiling:
+    """How unlike the model may serve the groups that its attributes name. null doesn't ask."""
+
+    # Largest difference of adherence.mean between samples asked with and without a grouping attribute (Male, Young).
+    adherence_gap: Fraction | None
+    # Largest difference of an attribute's share among unconditional samples from its share among held-out faces.
+    marginal_gap: Fraction | None
+
+
+@dataclasses.dataclass(frozen=True)
 class Policy:
     """Section ``promote``: what a version must be to get an alias. Not a step: only the gate reads it."""
 
@@ -70,6 +80,7 @@ class Policy:
     scores: tuple[ScoreLimit, ...]
     adherence: AdherenceFloor
     memorisation: MemorisationCeiling
+    balance: BalanceCeiling
 
 
 @dataclasses.dataclass(frozen=True)
@@ -219,6 +230,15 @@ def copies_no_faces(candidate: CandidateFacts, champion: CandidateFacts | None, 
     return _below(candidate, {f"memorisation.{space}.share": most for space, most in ceilings.items()})
 
 
+def serves_all_alike(candidate: CandidateFacts, champion: CandidateFacts | None, policy: Policy) -> list[Finding]:
+    """Neither do the groups' scores lie further apart than the policy allows, nor drawn attributes from the data's."""
+    ceiling = policy.balance
+    return _below(
+        candidate,
+        {"balance.adherence_gap": ceiling.adherence_gap, "balance.marginals.max_gap": ceiling.marginal_gap},
+    )
+
+
 # --- rules: is it better than what is there ---------------------------------------------------------------------------
 
 
@@ -302,6 +322,7 @@ RULES: list[Rule] = [
     scores_within_limits,
     adherence_floors,
     copies_no_faces,
+    serves_all_alike,
     comparable,
     not_worse,
     in_order,
@@ -324,7 +345,7 @@ def _below(candidate: CandidateFacts, ceilings: Mapping[str, float | None]) -> l
         value, expected = _score(candidate, name), f"at most {most:g}"
         reason = f"{name} is {_figure(value)}, expected {expected}"
         if value is None:
-            reason = f"the record holds no {name}: score the version again, `dvc repro` does"
+            reason = f"the record holds no {name}, expected {expected}: score the version again, `dvc repro` does"
         passed = value is not None and value <= most
         found.append(_finding(name, passed, _figure(value), expected, reason))
     return found
