@@ -28,20 +28,23 @@ def summary(as_json: AsJson = False) -> None:
 
     rows, places = read_summary()
     if as_json:
-        print(json.dumps({"scores": {name: value for name, value, _ in rows}, "places": dict(places)}))
+        scores = {name: value for name, value, _, _ in rows}
+        intervals = {name: interval for name, _, interval, _ in rows if interval}
+        print(json.dumps({"scores": scores, "intervals": intervals, "places": dict(places)}))
     else:
         _print_summary(rows, places)
 
 
-def _print_summary(rows: list[tuple[str, Any, str]], places: list[tuple[str, str]]) -> None:
+def _print_summary(rows: list[tuple[str, Any, list[float] | None, str]], places: list[tuple[str, str]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
     table = Table(title="facet", title_justify="left")
-    for heading in ("score", "value", "what it says"):
+    for heading in ("score", "value", "95 % interval", "what it says"):
         table.add_column(heading, justify="right" if heading == "value" else "left")
-    for name, value, meaning in rows:
-        table.add_row(name, f"{value:g}" if isinstance(value, float) else str(value), meaning)
+    for name, value, interval, meaning in rows:
+        around = "" if interval is None else f"{interval[0]:.4g} to {interval[1]:.4g}"
+        table.add_row(name, f"{value:g}" if isinstance(value, float) else str(value), around, meaning)
     console = Console()
     console.print(table)
     for what, where in places:

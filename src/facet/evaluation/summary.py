@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import Any
 
 from facet.artifacts import (
@@ -14,32 +15,55 @@ from facet.artifacts import (
     REGISTRATION_SCHEMA,
     REPORT,
     SAMPLE_GRID,
+    flatten,
     read_json,
 )
 
-Row = tuple[str, Any, str]
+# Score, value, its 95 % interval where it has one, what it says.
+Row = tuple[str, Any, list[float] | None, str]
+
+
+_JUDGE = "fidelity.judge"
+
+
+def _figure(scores: Mapping[str, Any], name: str) -> str:
+    return f"{scores[name]:g}" if name in scores else "not measured"
 
 
 def read_summary() -> tuple[list[Row], list[tuple[str, str]]]:
-    """(score, value, meaning) rows and (what, where) pairs. Raises ArtifactError where the chain has not run."""
+    """(score, value, interval, meaning), and (what, where). Raises ArtifactError where the chain has not run."""
     record = read_json(EVALUATION, EVALUATION_SCHEMA)
     registered = read_json(REGISTRATION, REGISTRATION_SCHEMA)
-    fidelity, adherence, vae = record["fidelity"]["judge"], record["adherence"], record["autoencoder"]
+    fidelity = record["fidelity"]["judge"]
     samples, floor = record["protocol"]["samples"], record["protocol"]["floor_faces"]
-    rows: list[Row] = [
-        ("adherence", adherence["mean"], f"asked attributes that are seen, mean over {len(adherence['attributes'])}"),
-        ("adherence, balanced", adherence["balanced"], "the same, present and absent weighing alike"),
-        ("judge on real faces", adherence["judge_on_real"], "the ceiling of the two above"),
-        ("Frechet distance", fidelity["frechet"], f"{samples} samples, judge features; lower is better"),
-        ("real-vs-real floor", fidelity["frechet_floor"], f"{floor} held-out real faces against the same reference"),
-        ("distance / floor", fidelity["frechet_over_floor"], "1 would be as good as real"),
-        ("KID", fidelity["kid_mean"], f"kernel distance, ± {fidelity['kid_std']:g}; floor {fidelity['kid_floor']:g}"),
-        ("VAE PSNR", vae["psnr_db"], f"dB, {vae['faces']} held-out faces"),
-        ("VAE SSIM", vae["ssim"], "1 is identical"),
-        ("VAE rFD", vae["rfd"], "Frechet distance of reconstructions to their originals"),
+    told: list[tuple[str, str, str]] = [
+        (
+            "adherence",
+            "adherence.mean",
+            f"asked attributes that are seen, mean over {len(record['adherence']['attributes'])}",
+        ),
+        ("adherence, balanced", "adherence.balanced", "the same, present and absent weighing alike"),
+        ("judge on real faces", "adherence.judge_on_real", "the ceiling of the two above"),
+        ("Frechet distance", f"{_JUDGE}.frechet", f"{samples} samples, judge features; lower is better"),
+        ("real-vs-real floor", f"{_JUDGE}.frechet_floor", f"{floor} held-out real faces against the same reference"),
+        ("distance / floor", f"{_JUDGE}.frechet_over_floor", "1 would be as good as real"),
+        ("KID", f"{_JUDGE}.kid_mean", f"kernel distance, judge features; floor {fidelity['kid_floor']:g}"),
+        (
+            "precision",
+            f"{_JUDGE}.precision",
+            f"samples that look real; real faces {_figure(fidelity, 'precision_floor')}",
+        ),
+        ("recall", f"{_JUDGE}.recall", f"real faces that can be drawn; real faces {_figure(fidelity, 'recall_floor')}"),
+        ("VAE PSNR", "autoencoder.psnr_db", f"dB, {record['autoencoder']['faces']} held-out faces"),
+        ("VAE SSIM", "autoencoder.ssim", "1 is identical"),
+        ("VAE rFD", "autoencoder.rfd", "Frechet distance of reconstructions to their originals"),
+        ("FID", "fidelity.inception.frechet", f"Inception-v3, {samples} samples"),
+        ("inception score", "fidelity.inception.inception_score", "higher is better"),
     ]
-    if "inception" in record["fidelity"]:
-        rows.append(("FID", record["fidelity"]["inception"]["frechet"], f"Inception-v3, {samples} samples"))
+    values, intervals = flatten(record), record.get("intervals", {})
+    rows: list[Row] = [
+        (name, values[path], intervals.get(path), meaning) for name, path, meaning in told if path in values
+    ]
     store = os.environ.get("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db")
     places = [
         ("samples", str(SAMPLE_GRID)),
