@@ -108,7 +108,9 @@ def test_a_trained_judge_knows_a_copy(fresh, shipped, tmp_path):
     assert memorisation(extractor, fresh, shipped, reference)[FEATURES]["share"] < 0.05
 
 
-def test_the_search_is_exact():
+@pytest.mark.parametrize("cells", [1, 100_000, 1 << 22])
+def test_the_search_is_exact_in_parts_of_any_size(cells, monkeypatch):
+    monkeypatch.setattr("facet.evaluation.memorisation._CELLS", cells)
     draw = np.random.default_rng(1)
     base, pictures, mirrored = (draw.normal(1000, 1, (n, 5)) for n in (5000, 40, 40))
     pictures[0], mirrored[1] = base[4999], base[2048]  # distances of nothing, far from the origin

@@ -38,7 +38,8 @@ PERCENTILE = 1.0
 CLOSEST = 16
 # Small pictures: a shift of a pixel or JPEG's marks hide no copy, and the search stays exact and cheap.
 _SMALL = 16
-# Training faces compared at a time: memory follows from the samples alone, whatever the size of the training set.
+# Distances held at a time, 32 MiB: memory does not grow with the training set, nor with samples times training faces.
+_CELLS = 1 << 22
 _CHUNK = 2048
 
 
@@ -144,8 +145,9 @@ def nearest(pictures: np.ndarray, mirrored: np.ndarray, base: Base, count: int) 
     queries = np.concatenate([pictures, mirrored])
     square = np.square(queries).sum(axis=1)
     best, where = np.full(len(queries), np.inf), np.zeros(len(queries), dtype=np.int64)
-    for start in range(0, count, _CHUNK):
-        some = base(np.arange(start, min(start + _CHUNK, count)))
+    step = max(16, _CELLS // len(queries))
+    for start in range(0, count, step):
+        some = base(np.arange(start, min(start + step, count)))
         squares = square[:, None] + np.square(some).sum(axis=1) - 2 * queries @ some.T
         at = squares.argmin(axis=1)
         found = squares[np.arange(len(at)), at]
