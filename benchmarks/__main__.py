@@ -9,7 +9,7 @@ import sys
 
 import torch
 
-from benchmarks import flows, noop, prepare, sampling, serving, training
+from benchmarks import fidelity, flows, noop, prepare, sampling, serving, training
 from facet.precision import be_deterministic
 
 MEASUREMENTS = {
@@ -19,6 +19,7 @@ MEASUREMENTS = {
     "vae_step": training.measure_vae_step,
     "unet_step": training.measure_unet_step,
     "sampling": sampling.measure,
+    "frechet": fidelity.measure,
     "serving": serving.measure,
     "noop_repro": noop.measure,
     "flows": flows.measure,
