@@ -59,7 +59,7 @@ run: $(STAMP)  ## raw faces to a registered model: the whole chain, then its res
 	@facet summary
 
 test: $(STAMP)  ## every test; choose with PYTEST_ARGS="-m 'not slow' tests/data"
-	@python -m pytest -n auto --maxprocesses 4 --dist loadfile $(PYTEST_ARGS)
+	@python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 lint: $(STAMP)  ## style, formatting, and who may import whom
 	@ruff check .

@@ -34,6 +34,12 @@ from facet.torchvision_ops import declare_missing
 declare_missing()
 
 
+def pytest_collection_modifyitems(items):
+    """Files with slow tests first: no worker starts a long one when the others have nothing left."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread():
     """Tiny networks lose time to a second thread; a test that is about threads sets its own number."""
