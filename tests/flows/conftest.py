@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -113,8 +114,11 @@ class Server:
         return self.ask("task_runs/filter", {"flow_runs": {"id": {"any_": [run["id"]]}}})
 
     def limit_gpu(self, places: int) -> None:
-        """What a user does with `prefect gcl update facet-gpu --limit 2`."""
-        self.ask("v2/concurrency_limits/facet-gpu", {"limit": places}, method="PATCH")
+        """What a user does with `prefect gcl create` or `update`: so many places on the GPU."""
+        try:
+            self.ask("v2/concurrency_limits/facet-gpu", {"limit": places}, method="PATCH")
+        except urllib.error.HTTPError:  # no flow has made it yet
+            self.ask("v2/concurrency_limits/", {"name": "facet-gpu", "limit": places, "active_slots": 0})
 
     def states(self, run: Mapping[str, Any]) -> dict[str, str]:
         """Task name -> name of its state."""

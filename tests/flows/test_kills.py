@@ -19,7 +19,7 @@ from flows import locks
 from tests import tiny
 from tests.flows.conftest import Project, until
 
-KILLS = int(os.environ.get("FACET_KILLS", "2"))
+KILLS = int(os.environ.get("FACET_KILLS", "1"))
 EVERY = 10
 STEPS = 400 * KILLS
 
@@ -87,14 +87,14 @@ def test_killed_at_any_moment_nothing_is_left_and_nothing_is_lost(training):
     reached = 0
     for number in range(KILLS):
         how = chance.choice([signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
-        # Every second one falls into the start, the others into the training.
-        early = number % 2 == 1
+        # Half of them fall into the start, the others into the training.
+        early = chance.random() < 0.5
         reached = kill_once(training, reached, how, early, chance.uniform(0, 8 if early else 2))
         print(f"{number + 1} of {KILLS}: {how.name}, {'starting' if early else 'training'}, checkpoint {reached}")
     said = training.run("doctor")
     assert "RUNNING" not in {run["state_type"] for run in training.server.runs()}, said
-    assert 0 < reached < STEPS
     kill_once(training, reached, signal.SIGKILL, early=False, wait=0.5)
+    assert reached < newest(training) < STEPS
     events = (training.folder / "runs/train_unet/events.jsonl").read_text()
     # The first step after the last kill is reported one interval after the checkpoint that was reached.
     assert f'"step": {reached + EVERY},' in events

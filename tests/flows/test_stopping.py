@@ -43,7 +43,7 @@ def finish(project: Project, before: int) -> None:
     assert (project.folder / "model").read_text() == "trained"
 
 
-@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGKILL])
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
 def test_a_flow_that_is_signalled(how, training):
     flow = training.start()
     reached = wait_for_training(training)
