@@ -51,20 +51,23 @@ def refresh(promote_to: str | None = "staging", params: dict[str, Any] | None = 
         params: overrides of params.yaml for this run alone, by dotted key.
     """
     try:
-        with records.recorded(str(flow_run.id), flow_run.name), stoppable():
-            changed = retried(update, f"update {SOURCE}", f"`dvc update {SOURCE}`: ask the source, take what is new")()
-            behind = [] if changed else _behind()
-        if not changed and not behind:
-            return Completed(name="Cached", message=f"{SOURCE}: the source is what it was, and the chain is up to it")
-        if behind:
-            get_run_logger().info("the chain is not up to its data yet: %s", ", ".join(behind))
-        state = pipeline(params=params, promote_to=promote_to or None, return_state=True)
-        if state.is_completed():
-            return Completed(message=state.message)
-        return Failed(message=state.message)
+        with records.recorded(str(flow_run.id), flow_run.name):
+            return _refresh(promote_to or None, params)
     except FacetError as error:
         get_run_logger().error("%s", error)
         return Failed(message=str(error), data=error)
+
+
+def _refresh(promote_to: str | None, params: dict[str, Any] | None) -> State:
+    with stoppable():
+        changed = retried(update, f"update {SOURCE}", f"`dvc update {SOURCE}`: ask the source, take what is new")()
+        behind = [] if changed else _behind()
+    if not changed and not behind:
+        return Completed(name="Cached", message=f"{SOURCE}: the source is what it was, and the chain is up to it")
+    if behind:
+        get_run_logger().info("the chain is not up to its data yet: %s", ", ".join(behind))
+    state = pipeline(params=params, promote_to=promote_to, return_state=True)
+    return (Completed if state.is_completed() else Failed)(message=state.message)
 
 
 def _behind() -> list[str]:

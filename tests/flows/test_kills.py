@@ -94,6 +94,7 @@ def test_killed_at_any_moment_nothing_is_left_and_nothing_is_lost(training):
     said = training.run("doctor")
     assert "RUNNING" not in {run["state_type"] for run in training.server.runs()}, said
     kill_once(training, reached, signal.SIGKILL, early=False, wait=0.5)
+    training.run("doctor")
     assert reached < newest(training) < STEPS
     events = (training.folder / "runs/train_unet/events.jsonl").read_text()
     # The first step after the last kill is reported one interval after the checkpoint that was reached.

@@ -39,7 +39,7 @@ def finish(project: Project, before: int) -> None:
     said = project.run()
     line = next(line for line in said.splitlines() if "from step" in line)
     assert int(line.rsplit(" ", 1)[1]) >= before
-    assert project.server.states(project.server.runs()[0]) == {"train": "Completed"}
+    assert project.server.states(project.server.runs()[0])["train"] == "Completed"
     assert (project.folder / "model").read_text() == "trained"
 
 
@@ -60,6 +60,25 @@ def test_a_flow_that_is_signalled(how, training):
         assert "nothing to mend" in training.run("doctor")
     assert run["state_type"] == "CRASHED", run["state_name"]
     assert "RUNNING" not in {task["state_type"] for task in training.server.tasks(run)}
+    finish(training, reached)
+
+
+def test_a_refresh_that_is_killed_is_ended_with_the_pipeline_below_it(training):
+    (training.folder / "source").mkdir()
+    (training.folder / "source/faces").write_text("one")
+    (training.folder / "data.dvc").write_text("deps:\n- path: source\nouts:\n- path: data\n")
+    flow = training.start("refresh", "--promote-to", "")
+    reached = wait_for_training(training)
+    flow.kill()
+    wait_for_the_end(training)
+    flow.communicate()
+    assert training.server.runs("refresh")[0]["state_type"] == "RUNNING"
+    said = training.run("doctor")
+    for name in ("refresh", "pipeline"):
+        run = training.server.runs(name)[0]
+        assert run["state_type"] == "CRASHED"
+        assert f"flow run {run['name']} was Running: now Crashed" in said
+    # The next flow doesn't wait for the place on the GPU that the dead one held.
     finish(training, reached)
 
 

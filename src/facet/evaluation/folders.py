@@ -13,22 +13,9 @@ from PIL import Image
 from torch_fidelity.feature_extractor_base import FeatureExtractorBase
 
 from facet.errors import DataError, ParamsError
-from facet.evaluation.bootstrap import influence_interval
 from facet.evaluation.features import digest_extractor, extract_layers, inception_extractor, judge_extractor
-from facet.evaluation.fidelity import (
-    NEIGHBOURS,
-    frechet_influence,
-    frechet_of,
-    gaussian,
-    inception_score,
-    inception_score_influence,
-    kid,
-    kid_influence,
-    kid_subset_size,
-    precision_recall,
-)
-from facet.evaluation.measures import FEW_SAMPLES
-from facet.evaluation.reference import alike
+from facet.evaluation.fidelity import NEIGHBOURS, kid_subset_size
+from facet.evaluation.measures import FEW_SAMPLES, gathered, set_fidelity
 from facet.progress import bar
 
 SCHEMA = "facet.score/1"
@@ -47,7 +34,7 @@ class Space:
 
 
 @dataclasses.dataclass(frozen=True)
-class Measured:
+class Folder:
     """A folder as features float64 [n, d], logits [n, classes] where the extractor gives them, and what was read."""
 
     features: np.ndarray
@@ -78,23 +65,11 @@ def score_folders(reference: Path, samples: Path, space: Space, resize: bool, se
             f"{reference} holds pictures of {_times(theirs.about['size'])}, {samples} of {_times(ours.about['size'])}: "
             "score pictures of one size, or give --resize."
         )
-    fitted = gaussian(theirs.features)
-    distance = frechet_of(fitted, ours.features)
-    kid_mean, kid_std = kid(theirs.features, ours.features, seed)
-    precision, recall = precision_recall(*alike(theirs.features, ours.features))
-    scores = {"frechet": distance, "kid_mean": kid_mean, "kid_std": kid_std, "precision": precision, "recall": recall}
-    influences = {
-        "frechet": frechet_influence(fitted, ours.features),
-        "kid_mean": kid_influence(theirs.features, ours.features),
-    }
-    if ours.logits is not None:
-        scores["inception_score"], scores["inception_score_std"] = inception_score(ours.logits, seed)
-        influences["inception_score"] = inception_score_influence(ours.logits)
-    intervals = {name: influence_interval(scores[name], given, seed, name) for name, given in influences.items()}
+    found = set_fidelity(theirs.features, ours.features, ours.logits, seed)
     record = {
         "schema": SCHEMA,
-        **{name: round(float(value), 6) for name, value in scores.items()},
-        "intervals": {name: [round(end, 6) for end in interval] for name, interval in intervals.items()},
+        **found.values,
+        "intervals": gathered({"": found}),
         "protocol": {
             "reference": theirs.about,
             "samples": ours.about,
@@ -111,7 +86,7 @@ def score_folders(reference: Path, samples: Path, space: Space, resize: bool, se
     return record
 
 
-def measure(folder: Path, space: Space, resize: bool) -> Measured:
+def measure(folder: Path, space: Space, resize: bool) -> Folder:
     """All pictures of ``folder``, in the order of their names, as features. Raises DataError."""
     files = picture_files(folder)
     parts: list[list[np.ndarray]] = []
@@ -125,7 +100,7 @@ def measure(folder: Path, space: Space, resize: bool) -> Measured:
             progress.update(len(block))
     layers = [np.concatenate(layer) for layer in zip(*parts, strict=True)]
     about = {"count": len(files), "size": list(block.shape[1:3]), "pixels": digest.hexdigest()[:16]}
-    return Measured(layers[0], layers[1] if len(layers) > 1 else None, about)
+    return Folder(layers[0], layers[1] if len(layers) > 1 else None, about)
 
 
 def picture_files(folder: Path) -> list[Path]:

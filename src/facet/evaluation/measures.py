@@ -45,9 +45,10 @@ class Measured:
 
 
 def gathered(measured: Mapping[str, Measured]) -> dict[str, list[float]]:
-    """Intervals of all that was measured, by their path in the record: {"adherence.mean": [low, high]}."""
+    """Intervals of all that was measured, by their path in the record: {"adherence.mean": [low, high]}. Path "" is the
+    record itself."""
     return {
-        f"{path}.{name}": [round(bound, 6 if "kid" in name else 4) for bound in interval]
+        f"{path}.{name}".removeprefix("."): [round(bound, 6 if "kid" in name else 4) for bound in interval]
         for path, part in measured.items()
         for name, interval in part.intervals.items()
     }
@@ -80,19 +81,18 @@ def judge_fidelity(features: np.ndarray, reference: Reference, seed: int) -> Mea
     return Measured(values, intervals)
 
 
-def inception_fidelity(real: np.ndarray, drawn: np.ndarray, logits: np.ndarray, sha256: str, seed: int) -> Measured:
-    """What papers quote: FID, KID, precision and recall of Inception features [m, d] and [n, d], and the inception
-    score of the samples' ``logits`` [n, classes]."""
+def set_fidelity(real: np.ndarray, drawn: np.ndarray, logits: np.ndarray | None, seed: int) -> Measured:
+    """Distances of features ``drawn`` [n, d] from ``real`` [m, d] where no floor is known: what papers quote. With the
+    samples' ``logits`` [n, classes], their inception score too."""
     values, intervals = _distances(drawn, real, gaussian(real), seed)
     overlap, overlap_intervals = _overlap(*alike(real, drawn))
-    score, deviation = inception_score(logits, seed)
-    values |= overlap | {
-        "inception_score": round(score, 4),
-        "inception_score_std": round(deviation, 4),
-        "weights_sha256": sha256,
-    }
-    influence = inception_score_influence(logits)
-    intervals |= overlap_intervals | {"inception_score": influence_interval(score, influence, seed, "samples")}
+    values |= overlap
+    intervals |= overlap_intervals
+    if logits is not None:
+        score, deviation = inception_score(logits, seed)
+        values |= {"inception_score": round(score, 4), "inception_score_std": round(deviation, 4)}
+        influence = inception_score_influence(logits)
+        intervals["inception_score"] = influence_interval(score, influence, seed, "samples")
     return Measured(values, intervals)
 
 

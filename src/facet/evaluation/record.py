@@ -30,8 +30,8 @@ from facet.evaluation.measures import (
     adherence,
     autoencoder,
     gathered,
-    inception_fidelity,
     judge_fidelity,
+    set_fidelity,
     small_n,
 )
 from facet.evaluation.memorisation import memorisation
@@ -157,7 +157,8 @@ def _inception(
     extractor = inception_extractor(Path(params.weights), params.sha256)
     real = extract(extractor, faces.pixels[faces.rows(reference.about["split"])], "inception, real")
     drawn, logits = extract_layers(extractor, samples.faces, "inception, samples")
-    return inception_fidelity(real, drawn, logits, params.sha256, seed)
+    found = set_fidelity(real, drawn, logits, seed)
+    return dataclasses.replace(found, values=found.values | {"weights_sha256": params.sha256})
 
 
 def _latents(latents: LatentSet | None, held_out: np.ndarray) -> dict[str, Any]:
