@@ -8,17 +8,29 @@ import subprocess
 import sys
 import time
 
+import psutil
 import pytest
 
 from tests import tiny
 
-ARMED = "from facet.lifeline import die_with_parent; die_with_parent(); print('on', flush=True); input()"
+ARMED = (
+    "import time; from facet.lifeline import die_with_parent; die_with_parent(); print('on', flush=True); "
+    "time.sleep(60)"
+)
 MIDDLE = f"""
 import subprocess, sys
 child = subprocess.Popen([sys.executable, "-c", {ARMED!r}], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 child.stdout.readline()
 print(child.pid, flush=True)
 child.wait()
+"""
+# A shell that stays beside its one command, as Debian's does; bash would become the command.
+STARTER = f"""
+import subprocess, sys
+command = ["sh", "-c", sys.executable + ' -c "' + {ARMED!r} + '"; true']
+with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as shell:
+    shell.stdout.readline()
+    print(shell.pid, flush=True)
 """
 HEAD = f"""
 import os, subprocess, sys
@@ -52,6 +64,17 @@ def test_the_whole_line_ends_with_its_head(how):
     while not all(gone(process) for process in line) and time.monotonic() < deadline:
         time.sleep(0.02)
     assert all(gone(process) for process in line)
+
+
+def test_a_step_ends_with_who_started_its_shell():
+    starter = subprocess.Popen(
+        [sys.executable, "-c", STARTER], env=tiny.child_environment(), stdout=subprocess.PIPE, text=True
+    )
+    with starter:
+        shell = psutil.Process(int(starter.stdout.readline()))
+        (step,) = shell.children()
+        starter.kill()
+    assert not psutil.wait_procs([step], timeout=5)[1]
 
 
 def test_a_program_whose_parent_is_gone_already_never_starts(tmp_path):

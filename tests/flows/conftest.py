@@ -47,14 +47,14 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def until(true: Callable[[], Any], seconds: float, what: str) -> Any:
-    """The first true value of ``true()``; fails after ``seconds``."""
+def until(true: Callable[[], Any], seconds: float, what: str | Callable[[], str]) -> Any:
+    """The first true value of ``true()``; fails after ``seconds``, telling ``what`` was awaited."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if value := true():
             return value
         time.sleep(0.05)
-    pytest.fail(f"not within {seconds:g} s: {what}")
+    pytest.fail(f"not within {seconds:g} s: {what if isinstance(what, str) else what()}")
 
 
 @dataclasses.dataclass
@@ -102,8 +102,16 @@ class Server:
             {"Content-Type": "application/json"},
             method=method,
         )
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            return json.loads(answer.read() or b"null")
+        for wait in (0.2, 1, 3, None):
+            try:
+                with urllib.request.urlopen(request, timeout=30) as answer:
+                    return json.loads(answer.read() or b"null")
+            except urllib.error.HTTPError as error:
+                # SQLite has one writer: a busy server says 503, and Prefect's own client asks again.
+                if wait is None or error.code < 500:
+                    raise
+                time.sleep(wait)
+        raise AssertionError("unreachable")
 
     def runs(self, flow: str = "pipeline") -> list[dict[str, Any]]:
         """Runs of ``flow`` that have started, newest first."""
@@ -149,6 +157,8 @@ class Project:
         locks = self.folder.parent / "locks"
         locks.mkdir(exist_ok=True)
         own = {"PREFECT_API_URL": self.server.api, "PREFECT_HOME": str(self.server.home), "TMPDIR": str(locks)}
+        # DVC starts steps through $SHELL. Cron and CI set none, and Debian's sh, unlike bash, stays beside its command.
+        own["SHELL"] = "/bin/sh"
         return {**quiet, **own, **changes}
 
     def stages(self, stages: Mapping[str, Any]) -> None:

@@ -75,7 +75,7 @@ def kill_once(project: Project, reached: int, how: signal.Signals, early: bool, 
     time.sleep(wait)
     assert flow.poll() is None, flow.communicate()
     flow.send_signal(how)
-    until(lambda: not project.processes(), 10, f"all gone after {how.name}: {project.processes()}")
+    until(lambda: not project.processes(), 10, lambda: f"all gone after {how.name}: {project.processes()}")
     flow.communicate()
     assert not held(project)
     assert newest(project) >= reached, f"{how.name} lost checkpoints"

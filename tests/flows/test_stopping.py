@@ -31,7 +31,7 @@ def wait_for_training(project: Project) -> int:
 
 def wait_for_the_end(project: Project) -> None:
     """The whole tree, the flow included, is gone within ten seconds."""
-    until(lambda: not project.processes(), 10, f"gone: {[p.cmdline() for p in project.processes()]}")
+    until(lambda: not project.processes(), 10, lambda: f"gone: {[p.cmdline() for p in project.processes()]}")
 
 
 def finish(project: Project, before: int) -> None:
