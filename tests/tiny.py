@@ -106,7 +106,9 @@ def chain_params() -> dict[str, Any]:
         "train_unet": {
             "model": vars(DENOISER) | {"channels": [16, 32], "attention": [False, True]},
             "loop": loop,
+            "snapshot_every": 9,
         },
+        "select": {"faces": 16},
         "train_judge": {"model": {"widths": [8, 16, 16], "feature_dim": 16}, "loop": loop},
         "reference": {"floor_faces": 16},
         "sample": {"count": 16, "unconditional": 16, "sampling": {"steps": 2, "batch_size": 16}},

@@ -7,13 +7,14 @@ a host name or an absolute path, so the same inputs give the same bytes.
 from __future__ import annotations
 
 import contextlib
+import csv
 import errno
 import hashlib
 import json
 import os
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ VAE = Path("artifacts/vae")
 LATENTS = Path("artifacts/latents")
 DECODER = Path("artifacts/decoder")
 UNET = Path("artifacts/unet")
+SELECTION = Path("artifacts/selection.json")
 JUDGE = Path("artifacts/judge")
 REFERENCE = Path("artifacts/reference")
 PIPELINE = Path("artifacts/pipeline")
@@ -52,7 +54,8 @@ LATENTS_SCHEMA = "facet.latents/1"
 DENOISER_SCHEMA = "facet.denoiser/1"
 REFERENCE_SCHEMA = "facet.reference/1"
 SAMPLES_SCHEMA = "facet.samples/1"
-EVALUATION_SCHEMA = "facet.evaluation/1"
+SELECTION_SCHEMA = "facet.selection/1"
+EVALUATION_SCHEMA = "facet.evaluation/2"
 REGISTRATION_SCHEMA = "facet.registration/1"
 
 
@@ -113,6 +116,14 @@ def write_json(path: Path, content: Any) -> None:
     text = json.dumps(content, indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n"
     with whole_file(path) as scratch:
         scratch.write_text(text, encoding="utf-8")
+
+
+def write_curve(path: Path, rows: Sequence[Mapping[str, float]]) -> None:
+    """A curve as CSV: one row a report, first column ``step``; six significant digits."""
+    with whole_file(path) as scratch, scratch.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, fieldnames=list(rows[-1]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({name: f"{value:.6g}" for name, value in row.items()} for row in rows)
 
 
 # --- reading: the right schema, or a sentence -------------------------------------------------------------------------

@@ -7,14 +7,13 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from facet.artifacts import write_json
+from facet.artifacts import write_curve, write_json
 from facet.errors import ArtifactError
 from facet.evaluation.exhibits import read_light, unasked
 from facet.evaluation.record import EvaluateParams, evaluate
 from facet.evaluation.reference import ReferenceParams, load_reference, write_reference
 from facet.evaluation.report import Shown, write_report
 from facet.evaluation.samples import load_samples, write_samples
-from facet.training.session import write_curve
 from tests import tiny
 
 STEPS = ("train_vae", "tune_decoder", "train_unet", "train_judge")

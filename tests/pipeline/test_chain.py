@@ -29,6 +29,7 @@ STEPS = [
     "train_unet",
     "train_judge",
     "reference",
+    "select",
     "sample",
     "evaluate",
     "register",

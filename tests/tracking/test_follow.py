@@ -10,12 +10,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from facet.artifacts import CURVES, METRICS, write_json
+from facet.artifacts import CURVES, METRICS, write_curve, write_json
 from facet.tracking.live import live_key
 from facet.tracking.mlflow_mirror import STAGE_TAG, connect, experiment_id, mirror
 from facet.tracking.records import read_records
 from facet.tracking.runlog import RunLog
-from facet.training.session import write_curve
 from tests import tiny
 from tests.deploy.processes import BIN, answers, free_port, running
 

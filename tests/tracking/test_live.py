@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from facet.artifacts import CURVES, METRICS, write_json
+from facet.artifacts import CURVES, METRICS, write_curve, write_json
 from facet.tracking.events import EventTail, live_curve, read_events
 from facet.tracking.follow import LiveMirror
 from facet.tracking.live import live_key
@@ -12,7 +12,7 @@ from facet.tracking.mlflow_mirror import CHAIN, CHAIN_TAG, STAGE_TAG, connect, e
 from facet.tracking.records import read_curve, read_records
 from facet.tracking.runlog import RunLog
 from facet.training.checkpoint import CheckpointStore
-from facet.training.session import Session, write_curve
+from facet.training.session import Session
 from facet.training.vae import VaeTask
 from tests import tiny
 

@@ -57,10 +57,10 @@ def weights(task) -> dict[str, torch.Tensor]:
     return {f"{p}.{n}": v.clone() for p, module in task.players.items() for n, v in module.state_dict().items()}
 
 
-def run(task, params: LoopParams, accelerator, checkpoints=None, until: int | None = None, seed: int = 0):
+def run(task, params: LoopParams, accelerator, checkpoints=None, until: int | None = None, seed: int = 0, keep_every=0):
     """Reports up to the one of step ``until``: there the generator is closed, which is how a kill looks from inside."""
     reports = []
-    generator = train(task, params, seed=seed, accelerator=accelerator, checkpoints=checkpoints)
+    generator = train(task, params, seed=seed, accelerator=accelerator, checkpoints=checkpoints, keep_every=keep_every)
     for report in generator:
         reports.append((report.step, report.values))
         if until is not None and report.step >= until:
@@ -124,6 +124,32 @@ def test_only_whole_checkpoints_of_this_run_are_seen(make_task, accelerator, tmp
     run(whole, params, accelerator)
     assert_equal(weights(last), weights(whole))
     assert [p.name for p in store.folder.iterdir()] == ["step-00000024"]
+
+
+def test_snapshots_are_kept_whatever_kill_fell_between(make_task, accelerator, tmp_path):
+    """Steps 5, 10, 15, 20 and the last, beside checkpoints at 6, 12, 18 and 24; each holds the EMA of its step."""
+    params = tiny.loop_params()
+    whole, killed = (CheckpointStore("unet", {"run": run}, tmp_path) for run in (1, 2))
+    run(make_task("unet"), params, accelerator, whole, keep_every=5)
+    for until in (9, 15, 21):
+        run(make_task("unet"), params, accelerator, killed, until, keep_every=5)
+    last = make_task("unet")
+    run(last, params, accelerator, killed, keep_every=5)
+    expected = dict(whole.kept())
+    assert list(expected) == [5, 10, 15, 20, 24]
+    for step, tensors in killed.kept():
+        assert_equal(tensors, expected.pop(step))
+    assert not expected
+    assert_equal(tensors, {f"denoiser/{name}": p for name, p in last.players["denoiser"].named_parameters()})
+
+
+def test_the_snapshot_of_a_step_is_kept_before_its_checkpoint(make_task, accelerator, tmp_path, monkeypatch):
+    """A kill between the two must not lose it."""
+    params, store = tiny.loop_params(), CheckpointStore("unet", {}, tmp_path)
+    monkeypatch.setattr(store, "save", lambda step, *_: pytest.fail(f"killed at {step}"))
+    with pytest.raises(pytest.fail.Exception, match="killed at 6"):
+        run(make_task("unet"), params, accelerator, store, keep_every=6)
+    assert [step for step, _ in store.kept()] == [6]
 
 
 def test_a_kill_between_saving_and_dropping_the_older_one_is_no_loss(make_task, accelerator, tmp_path):

@@ -11,6 +11,7 @@ from diffusers import UNet2DConditionModel
 from torch import nn
 
 from facet.artifacts import DENOISER_SCHEMA, read_json, write_json
+from facet.errors import ArtifactError
 from facet.models.autoencoder import save_model
 from facet.models.conditioning import AttributeEncoder
 from facet.params import Between, Positive
@@ -83,6 +84,19 @@ def build_denoiser(params: DenoiserParams, latent_shape: tuple[int, int, int], n
         use_linear_projection=True,
     )
     return Denoiser(unet, AttributeEncoder(names, token_dim=params.token_dim, pooled_dim=params.token_dim))
+
+
+def snapshot(folder: Path, step: int) -> Path:
+    """Where below ``artifacts/unet`` the denoiser of training step ``step`` lies."""
+    return folder / f"step-{step:08d}"
+
+
+def snapshots(folder: Path) -> dict[int, Path]:
+    """Training step -> folder of each snapshot in ``artifacts/unet``, in the order of steps. Raises ArtifactError."""
+    found = {int(path.name.removeprefix("step-")): path for path in sorted(folder.glob("step-*"))}
+    if not found:
+        raise ArtifactError(f"{folder} holds no snapshot of a denoiser: run `dvc repro train_unet`.")
+    return found
 
 
 def save_denoiser(denoiser: Denoiser, about: dict, folder: Path) -> None:

@@ -1,11 +1,24 @@
-"""artifacts/unet, decoder, faces -> artifacts/pipeline, artifacts/samples: the assembled model, and N faces."""
+"""artifacts/unet, selection, decoder, faces -> artifacts/pipeline, artifacts/samples: the whole model, and N faces."""
 
 from __future__ import annotations
 
-from facet.artifacts import DECODER, FACES, METRICS, PIPELINE, SAMPLES, UNET, whole_folder, write_json
+from facet.artifacts import (
+    DECODER,
+    FACES,
+    METRICS,
+    PIPELINE,
+    SAMPLES,
+    SELECTION,
+    SELECTION_SCHEMA,
+    UNET,
+    read_json,
+    whole_folder,
+    write_json,
+)
 from facet.data.datasets import load_faces
 from facet.diffusion.pipeline import assemble, load_pipeline, save_pipeline
 from facet.evaluation.samples import SampleParams, conditions, digest_pipeline, write_samples
+from facet.models.denoiser import snapshot
 from facet.params import read_section, read_seed
 from facet.precision import be_deterministic, default_device
 from facet.stages import run
@@ -16,8 +29,9 @@ SECTION = SampleParams
 def main() -> None:
     params = read_section("sample", SECTION)
     be_deterministic()
+    chosen = snapshot(UNET, read_json(SELECTION, SELECTION_SCHEMA)["step"])
     with whole_folder(PIPELINE) as folder:
-        save_pipeline(assemble(UNET, DECODER, params.sampling), folder)
+        save_pipeline(assemble(chosen, DECODER, params.sampling), folder)
     # Draw with what was saved, as every later user will.
     pipeline = load_pipeline(PIPELINE).to(default_device())
     digest = digest_pipeline(PIPELINE)

@@ -1,4 +1,4 @@
-"""artifacts/latents, artifacts/faces -> artifacts/unet: the conditional denoiser, EMA weights."""
+"""artifacts/latents, artifacts/faces -> artifacts/unet: the conditional denoiser, snapshots of its EMA weights."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from facet.artifacts import FACES, LATENTS, METRICS, UNET, whole_folder, write_j
 from facet.data.datasets import load_faces
 from facet.data.latents import load_latents
 from facet.diffusion.objective import ObjectiveParams, build_objective
-from facet.models.denoiser import DenoiserParams, build_denoiser, save_denoiser
-from facet.params import read_section, read_seed
+from facet.models.denoiser import DenoiserParams, build_denoiser, save_denoiser, snapshot
+from facet.params import Positive, read_section, read_seed
 from facet.seeding import derive
 from facet.stages import run
 from facet.training.alarms import condition_matters, warn
@@ -28,6 +28,8 @@ class TrainUnetParams:
     objective: ObjectiveParams
     dropout: DropoutParams
     loop: LoopParams
+    # Steps between the snapshots that `select` chooses from; the last step is always one.
+    snapshot_every: Positive
 
 
 SECTION = TrainUnetParams
@@ -50,7 +52,8 @@ def main() -> None:
         params.dropout,
         session.device,
     )
-    last = session.train(task, params.loop, {"params": repr(params), "faces": faces.about, "latents": latents.about})
+    key = {"params": repr(params), "faces": faces.about, "latents": latents.about}
+    last = session.train(task, params.loop, key, keep_every=params.snapshot_every)
     share = task.condition_share(denoiser, session.probe(task, params.loop))
     warned = warn([condition_matters(share)])
     if session.writes:
@@ -60,7 +63,8 @@ def main() -> None:
             "objective": dataclasses.asdict(params.objective),
         }
         with whole_folder(UNET) as folder:
-            save_denoiser(denoiser.cpu().eval(), about, folder)
+            for step in session.snapshots("denoiser", denoiser.cpu().eval()):
+                save_denoiser(denoiser, about, snapshot(folder, step))
         count = sum(p.numel() for p in denoiser.parameters())
         metrics = {"parameters": count, "condition_share": round(share, 4), "warnings": warned, "final": last}
         write_json(METRICS / "train_unet.json", metrics)

@@ -6,7 +6,7 @@ import dataclasses
 
 import torch
 
-from facet.artifacts import FACES, METRICS, VAE, whole_folder, write_json
+from facet.artifacts import FACES, METRICS, VAE, whole_folder, write_curve, write_json
 from facet.data.datasets import FaceSet, load_faces
 from facet.models.autoencoder import (
     AutoencoderParams,
@@ -19,7 +19,7 @@ from facet.params import read_section, read_seed
 from facet.seeding import derive
 from facet.stages import run
 from facet.training.loop import LoopParams
-from facet.training.session import Session, write_curve
+from facet.training.session import Session
 from facet.training.vae import ReconstructionParams, VaeTask
 
 

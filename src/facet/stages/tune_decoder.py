@@ -6,7 +6,7 @@ import dataclasses
 
 import torch
 
-from facet.artifacts import DECODER, FACES, LATENTS, METRICS, VAE, whole_folder, write_json
+from facet.artifacts import DECODER, FACES, LATENTS, METRICS, VAE, whole_folder, write_curve, write_json
 from facet.data.datasets import load_faces
 from facet.data.latents import load_latents
 from facet.models.autoencoder import load_autoencoder, save_model
@@ -15,7 +15,7 @@ from facet.seeding import derive
 from facet.stages import run
 from facet.training.decoder import AdversaryParams, DecoderTask
 from facet.training.loop import LoopParams
-from facet.training.session import Session, write_curve
+from facet.training.session import Session
 from facet.training.vae import ReconstructionParams
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,17 @@ class CheckpointStore:
         os.utime(self.folder)
         for old in sorted(self.folder.glob("step-*"))[:-1]:
             shutil.rmtree(old, ignore_errors=True)
+
+    def keep(self, step: int, tensors: dict[str, torch.Tensor]) -> None:
+        """Write the snapshot of step ``step`` whole; unlike checkpoints, snapshots stay."""
+        with whole_folder(self.folder / f"kept-{step:08d}") as scratch:
+            save_file({k: v.detach().contiguous().cpu() for k, v in tensors.items()}, scratch / "tensors.safetensors")
+            _flush_to_disk(scratch)
+
+    def kept(self) -> Iterator[tuple[int, dict[str, torch.Tensor]]]:
+        """Step and tensors of each snapshot, in the order of steps."""
+        for folder in sorted(self.folder.glob("kept-*")):
+            yield int(folder.name.removeprefix("kept-")), load_file(folder / "tensors.safetensors")
 
     def latest(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]] | None:
         """Tensors and state of the newest checkpoint, or None. Raises ArtifactError where it can't be read."""

@@ -157,11 +157,18 @@ class _Player:
 
 
 def train(
-    task: Task, params: LoopParams, *, seed: int, accelerator: Accelerator, checkpoints: CheckpointStore | None = None
+    task: Task,
+    params: LoopParams,
+    *,
+    seed: int,
+    accelerator: Accelerator,
+    checkpoints: CheckpointStore | None = None,
+    keep_every: int = 0,
 ) -> Iterator[StepReport]:
     """Train ``task`` and yield a report every ``report_every`` steps; afterwards its modules hold the EMA weights.
 
-    With ``checkpoints``, goes on from the newest one, replaying its reports first. Raises TrainingError from an alarm.
+    With ``checkpoints``, goes on from the newest one, replaying its reports first. With ``keep_every`` as well, the EMA
+    weights of every such step and of the last are kept there as snapshots. Raises TrainingError from an alarm.
     """
     players = {name: _Player(module, params, accelerator) for name, module in task.players.items()}
     bf16 = resolve(params.precision, accelerator.device) == "bf16"
@@ -190,6 +197,9 @@ def train(
             shown = {"loss": total} | terms | {"gradient_norm": norm}
             sums.add({f"{prefix}{term}": value for term, value in shown.items()})
         since += 1
+        # Before the checkpoint of the same step: a run that goes on from there doesn't come by here again.
+        if checkpoints and keep_every and ((step + 1) % keep_every == 0 or step + 1 == params.steps):
+            _keep(players, checkpoints, step + 1, accelerator)
         if (step + 1) % params.report_every == 0 or step + 1 == params.steps:
             values = sums.means(since, accelerator) | {"learning_rate": learning_rate(params, step)}
             _sound_alarms(players, values, step + 1, params)
@@ -244,6 +254,13 @@ def _save(
         for name, player in players.items():
             tensors |= player.tensors(name)
         checkpoints.save(step, tensors, {"history": history})
+    accelerator.wait_for_everyone()
+
+
+def _keep(players: dict[str, _Player], checkpoints: CheckpointStore, step: int, accelerator: Accelerator) -> None:
+    if accelerator.is_main_process:
+        averages = {f"{name}/{key}": v for name, player in players.items() for key, v in player.ema.average.items()}
+        checkpoints.keep(step, averages)
     accelerator.wait_for_everyone()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,8 +9,9 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+from torch import nn
 
-from facet.artifacts import CURVES, digest_code, whole_file
+from facet.artifacts import CURVES, digest_code, write_curve
 from facet.precision import be_deterministic, default_device
 from facet.progress import bar
 from facet.tracking.runlog import RunLog
@@ -47,10 +47,11 @@ class Session:
         """Whether this is the process that writes artifacts."""
         return self.accelerator.is_main_process
 
-    def train(self, task: Task, params: LoopParams, key: dict[str, Any]) -> dict[str, float]:
+    def train(self, task: Task, params: LoopParams, key: dict[str, Any], keep_every: int = 0) -> dict[str, float]:
         """Train ``task``, write ``metrics/curves/<stage>.csv``, and return the last report's values.
 
-        ``key`` holds what the result depends on beyond the loop's params, the seed and the code.
+        ``key`` holds what the result depends on beyond the loop's params, the seed and the code. With ``keep_every``,
+        ``snapshots`` gives the weights of every such step afterwards.
         """
         whole_key = {
             "key": key,
@@ -59,11 +60,18 @@ class Session:
             "code": digest_code(),
             "torch": torch.__version__,
         }
-        checkpoints = CheckpointStore(self.stage, whole_key)
+        checkpoints = self._checkpoints = CheckpointStore(self.stage, whole_key)
         rows: list[dict[str, float]] = []
         # Kept as long as the step lives: its lock says that the step does.
         self._log = RunLog(self.stage, run=checkpoints.folder.name)
-        reports = train(task, params, seed=self.seed, accelerator=self.accelerator, checkpoints=checkpoints)
+        reports = train(
+            task,
+            params,
+            seed=self.seed,
+            accelerator=self.accelerator,
+            checkpoints=checkpoints,
+            keep_every=keep_every,
+        )
         try:
             self._follow(reports, rows, task, params)
         except Exception as error:
@@ -76,6 +84,16 @@ class Session:
             write_curve(self.curve, rows)
         return {name: float(f"{value:.6g}") for name, value in rows[-1].items()}
 
+    def snapshots(self, player: str, module: nn.Module) -> Iterator[int]:
+        """After ``train``: each step whose EMA weights were kept, while ``module`` holds those of ``player``."""
+        for step, tensors in self._checkpoints.kept():
+            start = f"{player}/"
+            own = {key.removeprefix(start): value for key, value in tensors.items() if key.startswith(start)}
+            with torch.no_grad():
+                for name, parameter in module.named_parameters():
+                    parameter.copy_(own[name])
+            yield step
+
     def _follow(self, reports: Iterator[StepReport], rows: list, task: Task, params: LoopParams) -> None:
         """Run the loop to its end: its reports into ``rows``, the progress bar and the event log."""
         losses = ["loss"] if len(task.players) == 1 else [f"{player}_loss" for player in task.players]
@@ -86,11 +104,3 @@ class Session:
                 progress.set_postfix({name: f"{report.values[name]:.4f}" for name in losses})
                 if self.writes and report.samples:
                     self._log.log(report.step, report.values | {"samples_per_second": report.samples / report.seconds})
-
-
-def write_curve(path: Path, rows: list[dict[str, float]]) -> None:
-    """A curve as CSV: one row a report, first column ``step``; six significant digits."""
-    with whole_file(path) as scratch, scratch.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, fieldnames=list(rows[-1]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows({name: f"{value:.6g}" for name, value in row.items()} for row in rows)
