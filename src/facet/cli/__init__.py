@@ -8,7 +8,18 @@ from typing import Annotated
 
 import typer
 
-from facet.cli import bucket, chain, drawing, evaluation, orchestration, registry, scoring, serving, tracking
+from facet.cli import (
+    bucket,
+    chain,
+    drawing,
+    evaluating,
+    evaluation,
+    orchestration,
+    registry,
+    scoring,
+    serving,
+    tracking,
+)
 from facet.errors import FacetError
 
 app = typer.Typer(
@@ -29,7 +40,7 @@ def _root(
 
 
 for _panel, _commands in {
-    "The chain": (chain.params, chain.summary, evaluation.compare, tracking.mirror),
+    "The chain": (chain.params, chain.summary, evaluating.evaluate, evaluation.compare, tracking.mirror),
     "Flows": (orchestration.flow, orchestration.refresh, orchestration.schedule, orchestration.doctor),
     "The registry": (
         registry.promote,

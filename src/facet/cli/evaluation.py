@@ -9,13 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from facet.cli.options import AsJson
-from facet.errors import RegistryError
+from facet.cli.options import REGISTERED, AsJson
 
 if TYPE_CHECKING:
     from facet.evaluation.compare import Row
-
-_REGISTRY = "models:/"
 
 
 def compare(
@@ -46,33 +43,13 @@ def compare(
 
 
 def _record(given: str) -> dict[str, Any]:
-    if given.startswith(_REGISTRY):
-        return _registered(given)
+    if given.startswith(REGISTERED):
+        from facet.registry.references import registered_record
+
+        return registered_record(given)
     from facet.evaluation.compare import read_record
 
     return read_record(Path(given))
-
-
-def _registered(reference: str) -> dict[str, Any]:
-    """The newest evaluation record of the version that ``reference`` names."""
-    from facet.registry.facts import read_facts
-    from facet.registry.transaction import open_registry
-
-    model, at, alias = reference.removeprefix(_REGISTRY).partition("@")
-    if not at:
-        model, _, alias = model.rpartition("/")
-    if not model or not alias or "/" in model:
-        raise RegistryError(f"{reference!r} names no version: expected models:/NAME/3 or models:/NAME@staging.")
-    with open_registry(model) as registry:
-        versions = registry.versions()
-        number = registry.aliases().get(alias) if at else int(alias) if alias.isdecimal() else None
-        if number not in versions:
-            there = ", ".join([*map(str, sorted(versions)), *(f"@{name}" for name in sorted(registry.aliases()))])
-            raise RegistryError(f"{reference} is not in the registry, which has {there}: look at `facet models`.")
-        record = read_facts(registry.client, versions[number], alias, records=("evaluation",)).evaluation
-    if record is None:
-        raise RegistryError(f"the run of {reference} holds no evaluation record: register it again with `dvc repro`.")
-    return record
 
 
 # --- printing ---------------------------------------------------------------------------------------------------------

@@ -81,6 +81,13 @@ def balance(
     }
 
 
+def balance_unasked(drawn: Judged, real: Judged, faces: FaceSet) -> dict[str, Any]:
+    """The record's part ``balance`` of samples that nothing was asked for: no groups, and their own marginals."""
+    columns = faces.learnable()
+    told = marginals(drawn.seen, real.seen, faces.names, columns) if len(columns) else None
+    return {"groups": {}, "adherence_gap": None, "fidelity_gap": None, "marginals": told}
+
+
 def gaps(balance: Mapping[str, Any]) -> dict[str, Any]:
     """Of the record's part ``balance`` the gaps that were measured, under the same names."""
     found: dict[str, Any] = {name: balance[name] for name in ("adherence_gap", "fidelity_gap")}

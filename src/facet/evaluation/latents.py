@@ -12,7 +12,8 @@ import torch
 from diffusers import AutoencoderKL
 
 from facet.data.latents import LatentSet
-from facet.data.pixels import to_uint8
+from facet.data.pixels import to_pixels, to_uint8
+from facet.precision import Precision, autocast
 
 _CHUNK = 1024
 # Faces whose latents decide the colours: their directions settle long before.
@@ -24,6 +25,19 @@ _PARALLEL = 1e-4
 def means(latents: LatentSet, rows: np.ndarray) -> np.ndarray:
     """Posterior means of these faces, float64 [n, c, h, w]."""
     return latents.moments[rows, 0, : latents.shape[0]].astype(np.float64)
+
+
+@torch.no_grad()
+def encoded(vae: AutoencoderKL, faces: np.ndarray, precision: Precision = "auto", batch_size: int = 128) -> LatentSet:
+    """The latents of ``faces`` uint8 [n, h, w, 3], upright alone, rounded as ``artifacts/latents`` keeps them."""
+    device = next(vae.parameters()).device
+    parts = []
+    for start in range(0, len(faces), batch_size):
+        pixels = to_pixels(torch.from_numpy(np.array(faces[start : start + batch_size])).to(device))
+        with autocast(precision, device):
+            moments = vae.encode(pixels).latent_dist.parameters.float()
+        parts.append(moments.to(torch.float16).cpu().numpy()[:, None])
+    return LatentSet(np.concatenate(parts), [], [], {})
 
 
 # --- numbers ----------------------------------------------------------------------------------------------------------

@@ -182,4 +182,8 @@ def small_n(samples: int, width: int, floor: int) -> str | None:
         (samples < floor, f"the real-vs-real floor was measured on {floor:,}"),
     ]
     given = [reason for applies, reason in reasons if applies]
-    return f"only {samples:,} samples were scored, but {', and '.join(given)}: raise sample.count." if given else None
+    return (
+        f"only {samples:,} samples were scored, but {', and '.join(given)}: raise sample.count (or --count)."
+        if given
+        else None
+    )

@@ -20,7 +20,7 @@ from facet.artifacts import EVALUATION_SCHEMA, whole_file
 from facet.data.datasets import FaceSet
 from facet.data.latents import LatentSet
 from facet.errors import ArtifactError
-from facet.evaluation.balance import balance, gaps, judged
+from facet.evaluation.balance import balance, balance_unasked, gaps, judged
 from facet.evaluation.bootstrap import LEVEL, RESAMPLES
 from facet.evaluation.features import digest_extractor, extract, extract_layers, inception_extractor, judge_extractor
 from facet.evaluation.fidelity import NEIGHBOURS, kid_subset_size
@@ -66,7 +66,8 @@ class Evaluation:
     # The judge's verdicts on the samples, int8 [n, k] of -1, 1.
     seen: np.ndarray
     originals: np.ndarray
-    reconstructions: np.ndarray
+    # None where no autoencoder was given.
+    reconstructions: np.ndarray | None
 
 
 def evaluate(
@@ -75,32 +76,37 @@ def evaluate(
     faces: FaceSet,
     reference: Reference,
     judge: Path,
-    vae: AutoencoderKL,
+    vae: AutoencoderKL | None,
     seed: int,
     latents: LatentSet | None = None,
 ) -> Evaluation:
-    """Score ``samples`` and ``vae``. Raises ArtifactError where samples and reference don't fit one another."""
+    """Score ``samples`` and, where there is one, ``vae``. Samples that nothing was asked for have no adherence, and
+    their marginals stand in for those of further unconditional ones.
+
+    Raises ArtifactError where samples and reference don't fit one another.
+    """
     _check_fit(samples, faces, reference, judge)
     extractor = judge_extractor(judge)
     held_out = faces.rows("valid", "test")
     originals = np.array(faces.pixels[held_out])
-    reconstructions = reconstruct(vae, originals)
+    reconstructions = None if vae is None else reconstruct(vae, originals)
     drawn, real = judged(extractor.judge, samples.faces), judged(extractor.judge, originals)
-    free = None if samples.unconditional is None else judged(extractor.judge, samples.unconditional)
-    seen = drawn.seen
     features = extract(extractor, samples.faces, "samples")
-    measured = {
-        "fidelity.judge": judge_fidelity(features, reference, seed),
-        "adherence": adherence(extractor.judge, samples, seen, faces, held_out, seed),
-        "autoencoder": autoencoder(extractor, originals, reconstructions, reference, seed),
-    }
-    scores = {
+    measured = {"fidelity.judge": judge_fidelity(features, reference, seed)}
+    scores: dict[str, Any] = {
         "fidelity": {"judge": measured["fidelity.judge"].values},
-        "adherence": measured["adherence"].values,
-        "autoencoder": measured["autoencoder"].values | _latents(latents, held_out),
         "memorisation": memorisation(extractor, samples.faces, faces, reference, (features, real.features)),
-        "balance": balance(drawn, samples.states, real, free, faces, reference),
     }
+    if samples.states is None:
+        scores["balance"] = balance_unasked(drawn, real, faces)
+    else:
+        measured["adherence"] = adherence(extractor.judge, samples, drawn.seen, faces, held_out, seed)
+        free = None if samples.unconditional is None else judged(extractor.judge, samples.unconditional)
+        scores["adherence"] = measured["adherence"].values
+        scores["balance"] = balance(drawn, samples.states, real, free, faces, reference)
+    if reconstructions is not None:
+        measured["autoencoder"] = autoencoder(extractor, originals, reconstructions, reference, seed)
+        scores["autoencoder"] = measured["autoencoder"].values | _latents(latents, held_out)
     if params.inception:
         measured["fidelity.inception"] = _inception(params.inception, samples, faces, reference, seed)
         scores["fidelity"]["inception"] = measured["fidelity.inception"].values
@@ -115,7 +121,7 @@ def evaluate(
     if warning:
         record["warnings"] = [warning]
         print(f"warning: {warning}", file=sys.stderr)
-    return Evaluation(record, seen, originals, reconstructions)
+    return Evaluation(record, drawn.seen, originals, reconstructions)
 
 
 def _made_by() -> dict[str, Any]:
@@ -162,9 +168,12 @@ def _inception(
 
 
 def _latents(latents: LatentSet | None, held_out: np.ndarray) -> dict[str, Any]:
-    if latents is None:
-        return {}
-    by_channel = moments_by_channel(latents, held_out)
+    return {} if latents is None else latent_scores(latents, held_out)
+
+
+def latent_scores(latents: LatentSet, rows: np.ndarray) -> dict[str, Any]:
+    """What the record's part ``autoencoder`` says of the latents of the faces ``rows``."""
+    by_channel = moments_by_channel(latents, rows)
     return {"kurtosis": round(float(np.mean(by_channel["kurtosis"])), 4), "latents": by_channel}
 
 
@@ -180,6 +189,8 @@ def _protocol(samples: SampleSet, reference: Reference) -> dict[str, Any]:
         "floor_faces": about["floor"]["faces"],
         "kid_subset_size": kid_subset_size(about["count"], samples.about["count"]),
         "neighbours": NEIGHBOURS,
+        # Of a model from elsewhere: what draws, and what was done to its pictures.
+        **{key: samples.about[key] for key in ("pipeline", "resize") if key in samples.about},
     }
 
 

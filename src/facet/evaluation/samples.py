@@ -37,11 +37,11 @@ class SampleParams:
 
 @dataclasses.dataclass(frozen=True)
 class SampleSet:
-    """``faces`` uint8 [n, h, w, 3] drawn for ``states`` int8 [n, k] with ``seeds`` int64 [n]; ``unconditional`` uint8
-    [m, h, w, 3], or None where none were drawn."""
+    """``faces`` uint8 [n, h, w, 3] drawn for ``states`` int8 [n, k], or None where nothing was asked for, with
+    ``seeds`` int64 [n]; ``unconditional`` uint8 [m, h, w, 3], or None where none were drawn."""
 
     faces: np.ndarray
-    states: np.ndarray
+    states: np.ndarray | None
     seeds: np.ndarray
     about: dict[str, Any]
     unconditional: np.ndarray | None = None
@@ -55,33 +55,48 @@ def conditions(faces: FaceSet, count: int, seed: int) -> np.ndarray:
     return faces.attributes[order[:count]]
 
 
-def write_samples(pipeline: FacePipeline, digest: str, states: np.ndarray, out: Path, unconditional: int = 0) -> None:
-    """Draw one face a row of ``states``, seeds 0, 1, 2, …, then ``unconditional`` ones, and write ``out``."""
+def draw_samples(
+    pipeline: FacePipeline,
+    digest: str,
+    states: np.ndarray,
+    unconditional: int = 0,
+    first_seed: int = 0,
+    **sampling: float | None,
+) -> SampleSet:
+    """One face a row of ``states`` int8 [n, k], of seeds ``first_seed`` and those that follow it, then
+    ``unconditional`` ones. ``sampling`` are arguments of the pipeline; what is missing or None is its own default."""
     count = len(states)
-    seeds = list(range(count))
-    tensors = {
-        "faces": pipeline(attributes=states, seeds=seeds, output_type="np").images,
-        "states": np.ascontiguousarray(states),
-        "seeds": np.array(seeds, dtype=np.int64),
-    }
+    seeds = list(range(first_seed, first_seed + count))
+    drawn = pipeline(attributes=states, seeds=seeds, output_type="np", **sampling).images
+    free = None
     if unconditional:
         # Guidance away from the null condition towards itself moves nothing, but would run the network twice.
-        free, more = np.full((unconditional, states.shape[1]), UNKNOWN, np.int8), range(count, count + unconditional)
-        drawn = pipeline(attributes=free, seeds=list(more), guidance_scale=1.0, output_type="np").images
-        tensors["unconditional"] = drawn
+        nothing = np.full((unconditional, states.shape[1]), UNKNOWN, np.int8)
+        more = list(range(first_seed + count, first_seed + count + unconditional))
+        free = pipeline(attributes=nothing, seeds=more, output_type="np", **sampling | {"guidance_scale": 1.0}).images
+    given = {name: value for name, value in sampling.items() if value is not None}
+    about = {
+        "schema": SAMPLES_SCHEMA,
+        "count": count,
+        "unconditional": unconditional,
+        "conditions": "joint distribution of splits valid+test",
+        "first_seed": first_seed,
+        "model": digest,
+        "attributes": list(pipeline.attribute_names),
+        "sampling": {k: v for k, v in {**pipeline.config.sampling, **given}.items() if k != "batch_size"},
+    }
+    return SampleSet(drawn, np.ascontiguousarray(states), np.array(seeds, dtype=np.int64), about, free)
+
+
+def write_samples(pipeline: FacePipeline, digest: str, states: np.ndarray, out: Path, unconditional: int = 0) -> None:
+    """Draw one face a row of ``states``, seeds 0, 1, 2, …, then ``unconditional`` ones, and write ``out``."""
+    samples = draw_samples(pipeline, digest, states, unconditional)
+    tensors = {"faces": samples.faces, "states": samples.states, "seeds": samples.seeds}
+    if samples.unconditional is not None:
+        tensors["unconditional"] = samples.unconditional
     with whole_folder(out) as folder:
         save_file(tensors, folder / "samples.safetensors")
-        about = {
-            "schema": SAMPLES_SCHEMA,
-            "count": count,
-            "unconditional": unconditional,
-            "conditions": "joint distribution of splits valid+test",
-            "first_seed": 0,
-            "model": digest,
-            "attributes": list(pipeline.attribute_names),
-            "sampling": {k: v for k, v in dict(pipeline.config.sampling).items() if k != "batch_size"},
-        }
-        write_json(folder / "samples.json", about)
+        write_json(folder / "samples.json", samples.about)
 
 
 def load_samples(folder: Path) -> SampleSet:

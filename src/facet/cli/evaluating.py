@@ -1,0 +1,122 @@
+"""``facet evaluate``: the scores of any saved pipeline."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from facet.cli.options import REGISTERED, AsJson
+from facet.errors import ParamsError
+
+# Score, where its bound stands, what it says.
+_TOLD = (
+    ("adherence.mean", "adherence.judge_on_real", "asked attributes that are seen; the judge on real faces"),
+    ("adherence.balanced", "adherence.judge_on_real_balanced", "the same, present and absent weighing alike"),
+    ("fidelity.judge.frechet", "fidelity.judge.frechet_floor", "Frechet distance, lower is better; other real faces"),
+    ("fidelity.judge.frechet_at_floor_n", "fidelity.judge.frechet_floor", "the same at the floor's number of faces"),
+    ("fidelity.judge.frechet_over_floor", None, "1 would be as good as real"),
+    ("fidelity.judge.kid_mean", "fidelity.judge.kid_floor", "kernel distance, lower is better; other real faces"),
+    ("fidelity.judge.precision", "fidelity.judge.precision_floor", "samples that look real; other real faces"),
+    ("fidelity.judge.recall", "fidelity.judge.recall_floor", "real faces that can be drawn; other real faces"),
+    ("memorisation.judge.share", None, "samples nearer to training than chance, features; 0.01 is innocent"),
+    ("memorisation.pixels.share", None, "the same in pixels"),
+    ("balance.adherence_gap", None, "largest difference of adherence between groups"),
+    ("balance.marginals.max_gap", None, "largest difference of an attribute's share, nothing asked, to the data"),
+    ("autoencoder.psnr_db", None, "reconstructions of held-out faces, dB"),
+    ("autoencoder.ssim", None, "1 is identical"),
+    ("autoencoder.rfd", None, "Frechet distance of reconstructions to their originals"),
+)
+
+
+def evaluate(
+    model: Annotated[
+        str,
+        typer.Option(help="Folder of a saved pipeline, facet's or diffusers', models:/NAME/3 or models:/NAME@staging."),
+    ] = "artifacts/pipeline",
+    data: Annotated[Path, typer.Option(help="Prepared faces to hold it against.")] = Path("artifacts/faces"),
+    reference: Annotated[Path | None, typer.Option(help="Their reference (default: beside --data).")] = None,
+    judge: Annotated[Path | None, typer.Option(help="The judge that measured it (default: beside --data).")] = None,
+    count: Annotated[int, typer.Option("--count", "-n", min=2, help="How many samples.")] = 1024,
+    unconditional: Annotated[
+        int | None,
+        typer.Option(min=0, help="More of them, nothing asked, for the marginals (default: half of --count)."),
+    ] = None,
+    conditions: Annotated[
+        Literal["data", "none"], typer.Option(help="Ask a model of attributes for those of held-out faces, or nothing.")
+    ] = "data",
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the first sample; the others follow it.")] = 0,
+    steps: Annotated[int | None, typer.Option(min=1, help="Denoising steps (default: the model's own).")] = None,
+    guidance: Annotated[float | None, typer.Option(help="Guidance scale (default: the model's own).")] = None,
+    prompt: Annotated[str, typer.Option(help="What a model of prompts is asked for, each time.")] = "",
+    batch_size: Annotated[int | None, typer.Option(min=1, help="Pictures drawn at a time.")] = None,
+    resize: Annotated[bool, typer.Option("--resize", help="Bring pictures of another size to the faces'.")] = False,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Write the record here, as JSON.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Score any saved pipeline: facet's own as the chain does, one from elsewhere by all that needs no attributes.
+
+    The record is an evaluation record, which `facet compare` reads. The conditions, KID's subsets and the intervals
+    take their seed from params.yaml where there is one, else 0.
+
+    Examples: facet evaluate --model models:/facet-faces@staging --out staging.json; facet evaluate --model ddpm/ -n 256
+    """
+    if out is not None and not out.parent.is_dir():
+        raise ParamsError(f"folder {out.parent} of --out does not exist: make it, or write elsewhere.")
+    from facet.artifacts import write_json
+    from facet.evaluation.record import EvaluateParams
+    from facet.evaluation.saved import Asked, evaluate_saved, load_against
+    from facet.params import DEFAULT_PATH, read_seed
+    from facet.precision import be_deterministic
+
+    be_deterministic()
+    asked = Asked(count, unconditional, seed, conditions, steps, guidance, batch_size, prompt, resize)
+    against = load_against(data, reference, judge)
+    chain_seed = read_seed() if DEFAULT_PATH.is_file() else 0
+    with _folder(model) as folder:
+        record = evaluate_saved(folder, against, asked, EvaluateParams(inception=None), chain_seed)
+    if out is not None:
+        write_json(out, record)
+    if as_json:
+        print(json.dumps(record))
+    else:
+        _print_record(model, record)
+
+
+@contextlib.contextmanager
+def _folder(given: str) -> Iterator[Path]:
+    if given.startswith(REGISTERED):
+        from facet.registry.references import registered_pipeline
+
+        with registered_pipeline(given) as folder:
+            yield folder
+    else:
+        yield Path(given)
+
+
+def _print_record(model: str, record: Mapping[str, Any]) -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from facet.artifacts import flatten
+
+    values, intervals, protocol = flatten(record), record["intervals"], record["protocol"]
+    sampling = ", ".join(f"{name} {value}" for name, value in flatten(protocol["sampling"]).items())
+    print(f"{model}: {protocol['samples']:,} samples, conditions: {protocol['conditions']}; {sampling}")
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    for heading in ("score", "value", "95 % interval", "real", "what it says"):
+        table.add_column(heading, justify="right" if heading in ("value", "real") else "left", overflow="fold")
+    for name, bound, meaning in _TOLD:
+        if values.get(name) is None:
+            continue
+        low, high = intervals.get(name, (None, None))
+        around = "" if low is None else f"{low:.4g} to {high:.4g}"
+        real = "" if bound is None else f"{values[bound]:.4g}"
+        table.add_row(*map(Text, (name, f"{values[name]:.4g}", around, real, meaning)))
+    Console(highlight=False).print(table)
