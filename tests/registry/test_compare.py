@@ -1,4 +1,4 @@
-"""`facet compare` finds the records of registered versions, by number and by alias."""
+"""Registered versions by number and by alias: `facet compare` finds their records, `facet evaluate` their pipelines."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ import sys
 
 import pytest
 
+from facet.artifacts import digest_folder
 from facet.cli import main
+from facet.registry.mlflow_registry import DIGEST_TAG
+from facet.registry.references import named_version, registered_pipeline
 from tests.registry.versions import MODEL
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -42,3 +45,13 @@ def test_a_version_that_is_not_there_is_one_sentence(promoted, reference, told, 
     code, out, err = compare(monkeypatch, capsys, reference, "artifacts/evaluation.json")
     assert (code, out) == (1, "")
     assert told in err
+
+
+def test_a_versions_pipeline_is_fetched_and_gone_afterwards(promoted):
+    reference = f"models:/{MODEL}@production"
+    with named_version(reference) as (_, version):
+        digest = version.tags[DIGEST_TAG]
+    with registered_pipeline(reference) as folder:
+        assert digest_folder(folder) == digest
+        assert not list(folder.rglob("*.py"))
+    assert not folder.exists()

@@ -13,23 +13,24 @@ import typer
 from facet.cli.options import REGISTERED, AsJson
 from facet.errors import ParamsError
 
-# Score, where its bound stands, what it says.
+_JUDGE = "fidelity.judge"
+# Name, path of the score, path of what real faces reach, what it says.
 _TOLD = (
-    ("adherence.mean", "adherence.judge_on_real", "asked attributes that are seen; the judge on real faces"),
-    ("adherence.balanced", "adherence.judge_on_real_balanced", "the same, present and absent weighing alike"),
-    ("fidelity.judge.frechet", "fidelity.judge.frechet_floor", "Frechet distance, lower is better; other real faces"),
-    ("fidelity.judge.frechet_at_floor_n", "fidelity.judge.frechet_floor", "the same at the floor's number of faces"),
-    ("fidelity.judge.frechet_over_floor", None, "1 would be as good as real"),
-    ("fidelity.judge.kid_mean", "fidelity.judge.kid_floor", "kernel distance, lower is better; other real faces"),
-    ("fidelity.judge.precision", "fidelity.judge.precision_floor", "samples that look real; other real faces"),
-    ("fidelity.judge.recall", "fidelity.judge.recall_floor", "real faces that can be drawn; other real faces"),
-    ("memorisation.judge.share", None, "samples nearer to training than chance, features; 0.01 is innocent"),
-    ("memorisation.pixels.share", None, "the same in pixels"),
-    ("balance.adherence_gap", None, "largest difference of adherence between groups"),
-    ("balance.marginals.max_gap", None, "largest difference of an attribute's share, nothing asked, to the data"),
-    ("autoencoder.psnr_db", None, "reconstructions of held-out faces, dB"),
-    ("autoencoder.ssim", None, "1 is identical"),
-    ("autoencoder.rfd", None, "Frechet distance of reconstructions to their originals"),
+    ("adherence", "adherence.mean", "adherence.judge_on_real", "asked attributes that are seen"),
+    ("adherence, balanced", "adherence.balanced", "adherence.judge_on_real_balanced", "present and absent alike"),
+    ("Frechet distance", f"{_JUDGE}.frechet", f"{_JUDGE}.frechet_floor", "lower is better"),
+    ("… at the floor's N", f"{_JUDGE}.frechet_at_floor_n", f"{_JUDGE}.frechet_floor", "lower is better"),
+    ("… over the floor", f"{_JUDGE}.frechet_over_floor", None, "1 is as good as real"),
+    ("KID", f"{_JUDGE}.kid_mean", f"{_JUDGE}.kid_floor", "lower is better"),
+    ("precision", f"{_JUDGE}.precision", f"{_JUDGE}.precision_floor", "samples that look real"),
+    ("recall", f"{_JUDGE}.recall", f"{_JUDGE}.recall_floor", "real faces that it can draw"),
+    ("copies, features", "memorisation.judge.share", None, "0.01 is innocent"),
+    ("copies, pixels", "memorisation.pixels.share", None, "0.01 is innocent"),
+    ("adherence gap", "balance.adherence_gap", None, "between groups"),
+    ("marginal gap", "balance.marginals.max_gap", None, "asked for nothing"),
+    ("VAE PSNR", "autoencoder.psnr_db", None, "dB, held-out faces"),
+    ("VAE SSIM", "autoencoder.ssim", None, "1 is identical"),
+    ("VAE rFD", "autoencoder.rfd", None, "lower is better"),
 )
 
 
@@ -110,13 +111,15 @@ def _print_record(model: str, record: Mapping[str, Any]) -> None:
     sampling = ", ".join(f"{name} {value}" for name, value in flatten(protocol["sampling"]).items())
     print(f"{model}: {protocol['samples']:,} samples, conditions: {protocol['conditions']}; {sampling}")
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    for heading in ("score", "value", "95 % interval", "real", "what it says"):
-        table.add_column(heading, justify="right" if heading in ("value", "real") else "left", overflow="fold")
-    for name, bound, meaning in _TOLD:
-        if values.get(name) is None:
+    for heading in ("score", "value", "95 % interval", "real faces", ""):
+        table.add_column(
+            heading, justify="right" if heading in ("value", "real faces") else "left", no_wrap=bool(heading)
+        )
+    for name, path, bound, meaning in _TOLD:
+        if values.get(path) is None:
             continue
-        low, high = intervals.get(name, (None, None))
+        low, high = intervals.get(path, (None, None))
         around = "" if low is None else f"{low:.4g} to {high:.4g}"
         real = "" if bound is None else f"{values[bound]:.4g}"
-        table.add_row(*map(Text, (name, f"{values[name]:.4g}", around, real, meaning)))
+        table.add_row(*map(Text, (name, f"{values[path]:.4g}", around, real, meaning)))
     Console(highlight=False).print(table)

@@ -14,6 +14,8 @@ from facet.evaluation.bootstrap import Interval
 
 # Which model was scored is the question itself.
 _MAY_DIFFER = {"model"}
+# Two kinds of pipeline have no sampler and no steps in common; how each is run is part of the model.
+_PIPELINE, _SAMPLING = "pipeline", "sampling."
 # What isn't a score.
 _NO_SCORES = {"schema", "protocol", "intervals", "made_by", "warnings"}
 # A protocol's field that stands among the scores: another weights file is another feature space.
@@ -60,10 +62,11 @@ def compare(a: Mapping[str, Any], b: Mapping[str, Any], attributes: bool = False
     """
     unlike = unlike_fields(a, b)
     if unlike:
+        unasked = "none" in unlike.get("conditions", ())
         told = ", ".join(f"{name} {_told(ours)} and {_told(theirs)}" for name, (ours, theirs) in unlike.items())
         raise ArtifactError(
             f"the two records have different protocols ({told}), so their scores can't be compared: evaluate both with "
-            "the same params, data and judge."
+            f"the same params, data and judge{', asking neither (--conditions none)' if unasked else ''}."
         )
     ours, theirs = _scores(a, attributes), _scores(b, attributes)
     names = [*ours, *(name for name in theirs if name not in ours)]
@@ -79,6 +82,8 @@ def unlike_fields(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, tuple
     if not ours or not theirs:  # a score without its protocol is no score
         return {"protocol": (None if not ours else "given", None if not theirs else "given")}
     names = (ours.keys() | theirs.keys()) - _MAY_DIFFER
+    if ours.get(_PIPELINE) != theirs.get(_PIPELINE):
+        names = {name for name in names if name != _PIPELINE and not name.startswith(_SAMPLING)}
     if not ("intervals" in a and "intervals" in b):
         names &= ours.keys() & theirs.keys()
     if _INCEPTION in names and not (_INCEPTION in ours and _INCEPTION in theirs):

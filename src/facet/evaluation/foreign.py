@@ -159,8 +159,6 @@ def _options(name: str, parameters: Mapping[str, inspect.Parameter], how: Foreig
         raise ParamsError(f"{name} takes no prompt: leave out --prompt.")
     if "generator" not in parameters:
         raise ParamsError(f"{name} takes no generator, so its pictures can't be drawn again: score another pipeline.")
-    if not {"batch_size", "prompt"} & parameters.keys():
-        raise ParamsError(f"{name} takes neither batch_size nor prompt: it does not draw from noise alone.")
     kinds = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     missing = [
         key
@@ -171,6 +169,8 @@ def _options(name: str, parameters: Mapping[str, inspect.Parameter], how: Foreig
         raise ParamsError(
             f"{name} must be given {', '.join(missing)}: only what draws from noise or a prompt is scored."
         )
+    if not {"batch_size", "prompt"} & parameters.keys():
+        raise ParamsError(f"{name} takes neither batch_size nor prompt: it does not draw from noise alone.")
     options: dict[str, Any] = {"output_type": "np"} if "output_type" in parameters else {}
     for flag, key, value in (
         ("--steps", "num_inference_steps", how.steps),
