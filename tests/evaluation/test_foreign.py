@@ -408,6 +408,14 @@ def test_the_command_prints_a_table_and_writes_the_record(ddpm, facet_evaluate, 
     assert record == json.loads(json.dumps(scored(ddpm, against, Asked(count=4, steps=1))))
 
 
+def test_the_command_takes_the_chains_seed_where_there_is_one(artifacts, facet_evaluate, against, tmp_path):
+    tiny.write_params(tmp_path, tiny.chain_params() | {"seed": 5})
+    model = artifacts / "pipeline"
+    code, out, _ = facet_evaluate("--model", str(model), "-n", "2", "--steps", "1", "--json")
+    expected = evaluate_saved(model, against, Asked(count=2, steps=1), NO_INCEPTION, 5)
+    assert (code, json.loads(out)) == (0, json.loads(json.dumps(expected)))
+
+
 def test_the_command_says_what_is_wrong_in_one_sentence(ddpm, facet_evaluate, tmp_path):
     for options, says in (
         (("--model", "nowhere"), "nowhere does not exist"),

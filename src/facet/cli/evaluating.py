@@ -6,12 +6,15 @@ import contextlib
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from facet.cli.options import REGISTERED, AsJson
 from facet.errors import ParamsError
+
+if TYPE_CHECKING:
+    from facet.evaluation.record import EvaluateParams
 
 _JUDGE = "fidelity.judge"
 # Name, path of the score, path of what real faces reach, what it says.
@@ -61,31 +64,39 @@ def evaluate(
 ) -> None:
     """Score any saved pipeline: facet's own as the chain does, one from elsewhere by all that needs no attributes.
 
-    The record is an evaluation record, which `facet compare` reads. The conditions, KID's subsets and the intervals
-    take their seed from params.yaml where there is one, else 0.
+    The record is an evaluation record, which `facet compare` reads. The seed of conditions, KID's subsets and
+    intervals, and Inception's weights, are those of params.yaml where there is one; else the seed is 0.
 
     Examples: facet evaluate --model models:/facet-faces@staging --out staging.json; facet evaluate --model ddpm/ -n 256
     """
     if out is not None and not out.parent.is_dir():
         raise ParamsError(f"folder {out.parent} of --out does not exist: make it, or write elsewhere.")
     from facet.artifacts import write_json
-    from facet.evaluation.record import EvaluateParams
     from facet.evaluation.saved import Asked, evaluate_saved, load_against
-    from facet.params import DEFAULT_PATH, read_seed
     from facet.precision import be_deterministic
 
     be_deterministic()
     asked = Asked(count, unconditional, seed, conditions, steps, guidance, batch_size, prompt, resize)
     against = load_against(data, reference, judge)
-    chain_seed = read_seed() if DEFAULT_PATH.is_file() else 0
+    params, chain_seed = _chain_params()
     with _folder(model) as folder:
-        record = evaluate_saved(folder, against, asked, EvaluateParams(inception=None), chain_seed)
+        record = evaluate_saved(folder, against, asked, params, chain_seed)
     if out is not None:
         write_json(out, record)
     if as_json:
         print(json.dumps(record))
     else:
         _print_record(model, record)
+
+
+def _chain_params() -> tuple[EvaluateParams, int]:
+    """Section `evaluate` and the seed, as the chain has them."""
+    from facet.evaluation.record import EvaluateParams
+    from facet.params import DEFAULT_PATH, read_section, read_seed
+
+    if not DEFAULT_PATH.is_file():
+        return EvaluateParams(inception=None), 0
+    return read_section("evaluate", EvaluateParams), read_seed()
 
 
 @contextlib.contextmanager

@@ -200,7 +200,9 @@ def _draw(
     except torch.cuda.OutOfMemoryError:
         raise ParamsError(f"{len(seeds)} pictures at a time don't fit into the GPU: lower --batch-size.") from None
     except Exception as error:  # whatever a pipeline that wants something else raises
-        raise ArtifactError(f"{name} drew nothing ({told(error)}): only what draws from noise is scored.") from error
+        raise ArtifactError(
+            f"{name} drew nothing ({told(error)}): score one that draws from noise, or a prompt."
+        ) from error
     pictures = to_pictures(name, getattr(drawn, "images", drawn))
     if len(pictures) != len(seeds):
         raise ArtifactError(f"{name} drew {len(pictures)} pictures for {len(seeds)} seeds: expected one each.")
