@@ -20,7 +20,7 @@ def compare(
         str, typer.Argument(help="evaluation.json, a chain's folder, models:/NAME/3 or models:/NAME@staging.")
     ],
     b: Annotated[str, typer.Argument(help="The same, of the model that it is compared with.")],
-    attributes: Annotated[bool, typer.Option("--attributes", help="Each attribute's adherence too.")] = False,
+    attributes: Annotated[bool, typer.Option("--attributes", help="Each attribute's scores too.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Two models' scores side by side, the difference b - a, and its 95 % interval; * marks what is no accident.

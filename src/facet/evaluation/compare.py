@@ -107,7 +107,7 @@ def _scores(record: Mapping[str, Any], attributes: bool) -> dict[str, float]:
     return {
         name: value
         for name, value in flat.items()
-        if isinstance(value, float) and (attributes or not name.startswith("adherence.attributes."))
+        if isinstance(value, float) and (attributes or ".attributes." not in name)
     }
 
 
