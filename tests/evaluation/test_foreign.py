@@ -10,17 +10,7 @@ import sys
 import numpy as np
 import pytest
 import torch
-from diffusers import (
-    AutoencoderKL,
-    DDIMScheduler,
-    DDPMPipeline,
-    DDPMScheduler,
-    DiTPipeline,
-    DiTTransformer2DModel,
-    StableDiffusionPipeline,
-    UNet2DConditionModel,
-    UNet2DModel,
-)
+from diffusers import AutoencoderKL, DDIMScheduler, DDPMPipeline, DiTPipeline, DiTTransformer2DModel
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
@@ -36,6 +26,7 @@ from facet.evaluation.reference import ReferenceParams, load_reference, write_re
 from facet.evaluation.samples import conditions, load_samples, write_samples
 from facet.evaluation.saved import Asked, evaluate_saved, load_against, load_any
 from tests import tiny
+from tests.evaluation.pipelines import save_ddpm, save_stable_diffusion
 
 # diffusers and transformers warn of what is theirs to mend.
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -58,25 +49,6 @@ def artifacts(faces_folder, faces, judge_folder, tmp_path_factory):
 @pytest.fixture(scope="module")
 def against(artifacts):
     return load_against(artifacts / "faces")
-
-
-def unet(size: int = 32, channels: int = 3) -> UNet2DModel:
-    torch.manual_seed(0)
-    return UNet2DModel(
-        sample_size=size,
-        in_channels=channels,
-        out_channels=channels,
-        layers_per_block=1,
-        block_out_channels=(8, 8),
-        down_block_types=("DownBlock2D", "DownBlock2D"),
-        up_block_types=("UpBlock2D", "UpBlock2D"),
-        norm_num_groups=4,
-    )
-
-
-def save_ddpm(folder, **options):
-    DDPMPipeline(unet(**options), DDPMScheduler()).save_pretrained(folder)
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -184,52 +156,7 @@ def test_another_size_is_one_sentence_or_is_resized_by_name(against, tmp_path):
 
 @pytest.fixture(scope="module")
 def stable_diffusion(tmp_path_factory):
-    """Text to 32 px, every part of it tiny and random, saved by diffusers itself."""
-    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
-
-    root = tmp_path_factory.mktemp("stable")
-    torch.manual_seed(0)
-    words = ["<|startoftext|>", "<|endoftext|>", "a</w>", "face</w>", *"afce"]
-    (root / "vocab.json").write_text(json.dumps({word: i for i, word in enumerate(words)}))
-    (root / "merges.txt").write_text("#version: 0.2\n")
-    text = CLIPTextConfig(
-        vocab_size=len(words),
-        hidden_size=16,
-        intermediate_size=16,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        max_position_embeddings=8,
-        bos_token_id=0,
-        eos_token_id=1,
-        pad_token_id=1,
-    )
-    pipeline = StableDiffusionPipeline(
-        vae=AutoencoderKL(
-            block_out_channels=(8, 8),
-            norm_num_groups=4,
-            down_block_types=["DownEncoderBlock2D"] * 2,
-            up_block_types=["UpDecoderBlock2D"] * 2,
-            sample_size=32,
-        ),
-        text_encoder=CLIPTextModel(text),
-        tokenizer=CLIPTokenizer(str(root / "vocab.json"), str(root / "merges.txt"), model_max_length=8),
-        unet=UNet2DConditionModel(
-            sample_size=16,
-            block_out_channels=(8, 8),
-            layers_per_block=1,
-            norm_num_groups=4,
-            down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
-            up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
-            cross_attention_dim=16,
-            attention_head_dim=4,
-        ),
-        scheduler=DDIMScheduler(),
-        safety_checker=None,
-        feature_extractor=None,
-        requires_safety_checker=False,
-    )
-    pipeline.save_pretrained(root / "saved")
-    return root / "saved"
+    return save_stable_diffusion(tmp_path_factory.mktemp("stable"))
 
 
 def test_a_model_of_prompts_is_scored_with_one_prompt_or_none(stable_diffusion, against):
