@@ -21,7 +21,7 @@ from facet.diffusion.pipeline import load_pipeline, save_pipeline
 from facet.errors import ArtifactError, DataError, ParamsError
 from facet.evaluation.compare import compare
 from facet.evaluation.foreign import Foreign, draw_foreign, to_pictures
-from facet.evaluation.record import EvaluateParams, evaluate
+from facet.evaluation.record import evaluate
 from facet.evaluation.reference import ReferenceParams, load_reference, write_reference
 from facet.evaluation.samples import conditions, load_samples, write_samples
 from facet.evaluation.saved import Asked, evaluate_saved, load_against, load_any
@@ -31,7 +31,6 @@ from tests.evaluation.pipelines import save_ddpm, save_stable_diffusion
 # diffusers and transformers warn of what is theirs to mend.
 pytestmark = pytest.mark.filterwarnings("ignore")
 
-NO_INCEPTION = EvaluateParams(inception=None)
 FEW = Asked(count=16, steps=2, batch_size=8)
 
 
@@ -58,7 +57,7 @@ def ddpm(tmp_path_factory):
 
 
 def scored(folder, against, asked=FEW):
-    return evaluate_saved(folder, against, asked, NO_INCEPTION, 0)
+    return evaluate_saved(folder, against, asked, (), 0)
 
 
 # --- facet's own ------------------------------------------------------------------------------------------------------
@@ -74,8 +73,8 @@ def test_facets_own_pipeline_gets_the_record_of_the_chain(artifacts, against, fa
     encode_faces(pipeline.vae, faces, EncodeParams(batch_size=128, precision="auto"), tmp_path / "latents")
     samples, latents = load_samples(tmp_path / "samples"), load_latents(tmp_path / "latents")
     reference = load_reference(artifacts / "reference")
-    chain = evaluate(NO_INCEPTION, samples, faces, reference, artifacts / "judge", pipeline.vae, 3, latents).record
-    ours = evaluate_saved(artifacts / "pipeline", against, Asked(count=16), NO_INCEPTION, 3)
+    chain = evaluate((), samples, faces, reference, artifacts / "judge", pipeline.vae, 3, latents).record
+    ours = evaluate_saved(artifacts / "pipeline", against, Asked(count=16), (), 3)
     assert json.dumps(ours, sort_keys=True) == json.dumps(chain, sort_keys=True)
 
 
@@ -339,7 +338,7 @@ def test_the_command_takes_the_chains_seed_where_there_is_one(artifacts, facet_e
     tiny.write_params(tmp_path, tiny.chain_params() | {"seed": 5})
     model = artifacts / "pipeline"
     code, out, _ = facet_evaluate("--model", str(model), "-n", "2", "--steps", "1", "--json")
-    expected = evaluate_saved(model, against, Asked(count=2, steps=1), NO_INCEPTION, 5)
+    expected = evaluate_saved(model, against, Asked(count=2, steps=1), (), 5)
     assert (code, json.loads(out)) == (0, json.loads(json.dumps(expected)))
 
 

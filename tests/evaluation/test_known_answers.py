@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 
@@ -14,14 +15,15 @@ from PIL import Image, ImageFilter
 from facet.data.pixels import to_pixels
 from facet.evaluation.features import JUDGE_EXTRACTOR, extract, judge_extractor
 from facet.evaluation.fidelity import frechet_of, gaussian, kid, precision_recall
-from facet.evaluation.measures import gathered, judge_fidelity
-from facet.evaluation.record import EvaluateParams, evaluate
+from facet.evaluation.measures import gathered, reference_fidelity
+from facet.evaluation.record import evaluate
 from facet.evaluation.reference import ReferenceParams, load_reference, write_reference
 from facet.evaluation.samples import SampleSet
 from facet.models.autoencoder import save_model
 from tests import tiny
 
 torch_fidelity = pytest.importorskip("torch_fidelity")
+from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric  # noqa: E402
 
 
 def shaped(seed: int, mean: np.ndarray, covariance: np.ndarray, count: int = 50) -> np.ndarray:
@@ -148,6 +150,32 @@ def test_torch_fidelity_agrees_on_the_same_png_files(trained_judge, faces, tmp_p
     assert precision_recall(real, drawn) == pytest.approx((theirs["precision"], theirs["recall"]), abs=1e-6)
 
 
+def test_disjoint_halves_of_the_real_faces_are_the_floor_apart(trained_judge, faces, tmp_path):
+    halved = dataclasses.replace(faces, split=np.array(["train", "valid"]).repeat(32))
+    floor = write_reference(halved, trained_judge, ReferenceParams("train", floor_faces=32), 0, tmp_path / "r")["floor"]
+    first, second = (extract(judge_extractor(trained_judge), faces.pixels[at], "") for at in (slice(32), slice(32, 64)))
+    statistics = [fid_features_to_statistics(torch.from_numpy(half)) for half in (first, second)]
+    theirs = fid_statistics_to_metric(*statistics, verbose=False)["frechet_inception_distance"]
+    assert (floor["faces"], floor["frechet"]) == (32, pytest.approx(theirs, rel=1e-4))
+
+
+def test_however_the_real_faces_are_halved_the_halves_are_the_floor_apart(trained_judge, faces, tmp_path):
+    """A perfect model's samples are real faces that nobody has seen: they score, within a third, the floor that was
+    measured at their N on other faces. Moved by half a standard deviation, they no longer do."""
+    rng, floors = np.random.default_rng(0), []
+    for division in range(7):
+        halved = dataclasses.replace(faces, split=rng.permutation(np.array(["train", "valid"]).repeat(32)))
+        asked = ReferenceParams("train", floor_faces=32)
+        floors.append(write_reference(halved, trained_judge, asked, 0, tmp_path / str(division))["floor"]["frechet"])
+    features = extract(judge_extractor(trained_judge), faces.pixels, "")
+    halves = [np.split(features[rng.permutation(64)], 2) for _ in range(50)]
+    distances, moved = (
+        np.median([frechet_of(gaussian(a), b + far * features.std(axis=0)) for a, b in halves]) for far in (0, 0.5)
+    )
+    assert 3 / 4 < distances / np.median(floors) < 4 / 3
+    assert moved / np.median(floors) > 1.5
+
+
 @pytest.fixture(scope="module")
 def measured(trained_judge, faces, tmp_path_factory):
     """A reference, and half of the faces as if they had been drawn."""
@@ -165,7 +193,8 @@ def test_another_batch_size_gives_the_same_score(trained_judge, faces, measured)
     reference, drawn = measured
     extractor = judge_extractor(trained_judge)
     found = [
-        judge_fidelity(extract(extractor, drawn.faces, "test", batch_size=size), reference, 0) for size in (128, 7, 1)
+        reference_fidelity(extract(extractor, drawn.faces, "test", batch_size=size), reference, 0)
+        for size in (128, 7, 1)
     ]
     for other in found[1:]:
         assert other.values == pytest.approx(found[0].values, rel=1e-4, abs=1e-4)
@@ -174,10 +203,7 @@ def test_another_batch_size_gives_the_same_score(trained_judge, faces, measured)
 
 def test_twice_gives_the_same_bytes_and_few_samples_warn(trained_judge, faces, measured, capsys):
     reference, drawn = measured
-    records = [
-        evaluate(EvaluateParams(None), drawn, faces, reference, trained_judge, tiny.autoencoder(), 0).record
-        for _ in range(2)
-    ]
+    records = [evaluate((), drawn, faces, reference, trained_judge, tiny.autoencoder(), 0).record for _ in range(2)]
     first, second = (json.dumps(record, sort_keys=True, allow_nan=False) for record in records)
     assert first == second
     (warning,) = records[0]["warnings"]
@@ -187,7 +213,7 @@ def test_twice_gives_the_same_bytes_and_few_samples_warn(trained_judge, faces, m
 
 def test_every_headline_score_lies_in_its_interval(trained_judge, faces, measured):
     reference, drawn = measured
-    record = evaluate(EvaluateParams(None), drawn, faces, reference, trained_judge, tiny.autoencoder(), 0).record
+    record = evaluate((), drawn, faces, reference, trained_judge, tiny.autoencoder(), 0).record
     named = {name: interval for name, interval in record["intervals"].items() if "attributes" not in name}
     expected = {
         *(f"fidelity.judge.{name}" for name in ("frechet", "frechet_at_floor_n", "frechet_over_floor", "kid_mean")),

@@ -10,7 +10,7 @@ import pytest
 from facet.artifacts import write_curve, write_json
 from facet.errors import ArtifactError
 from facet.evaluation.exhibits import read_light, unasked
-from facet.evaluation.record import EvaluateParams, evaluate
+from facet.evaluation.record import evaluate
 from facet.evaluation.reference import ReferenceParams, load_reference, write_reference
 from facet.evaluation.report import Shown, write_report
 from facet.evaluation.samples import load_samples, write_samples
@@ -28,7 +28,7 @@ def inputs(faces, latents, judge_folder, tmp_path_factory):
     samples = load_samples(root / "samples")
     reference = load_reference(root / "reference")
     vae = tiny.autoencoder()
-    done = evaluate(EvaluateParams(None), samples, faces, reference, judge_folder, vae, 0, latents)
+    done = evaluate((), samples, faces, reference, judge_folder, vae, 0, latents)
     for step in STEPS:
         write_curve(
             root / "metrics" / "curves" / f"{step}.csv",

@@ -14,7 +14,7 @@ from facet.cli.options import REGISTERED, AsJson
 from facet.errors import ParamsError
 
 if TYPE_CHECKING:
-    from facet.evaluation.record import EvaluateParams
+    from facet.evaluation.reference import ExtractorParams
 
 _JUDGE = "fidelity.judge"
 # Name, path of the score, path of what real faces reach, what it says.
@@ -65,7 +65,7 @@ def evaluate(
     """Score any saved pipeline: facet's own as the chain does, one from elsewhere by all that needs no attributes.
 
     The record is an evaluation record, which `facet compare` reads. The seed of conditions, KID's subsets and
-    intervals, and Inception's weights, are those of params.yaml where there is one; else the seed is 0.
+    intervals, and further feature spaces, are those of params.yaml where there is one; else the seed is 0.
 
     Examples: facet evaluate --model models:/facet-faces@staging --out staging.json; facet evaluate --model ddpm/ -n 256
     """
@@ -78,9 +78,9 @@ def evaluate(
     be_deterministic()
     asked = Asked(count, unconditional, seed, conditions, steps, guidance, batch_size, prompt, resize)
     against = load_against(data, reference, judge)
-    params, chain_seed = _chain_params()
+    extractors, chain_seed = _chain_params()
     with _folder(model) as folder:
-        record = evaluate_saved(folder, against, asked, params, chain_seed)
+        record = evaluate_saved(folder, against, asked, extractors, chain_seed)
     if out is not None:
         write_json(out, record)
     if as_json:
@@ -89,14 +89,14 @@ def evaluate(
         _print_record(model, record)
 
 
-def _chain_params() -> tuple[EvaluateParams, int]:
-    """Section `evaluate` and the seed, as the chain has them."""
-    from facet.evaluation.record import EvaluateParams
+def _chain_params() -> tuple[tuple[ExtractorParams, ...], int]:
+    """The feature spaces beside the judge's and the seed, as the chain has them."""
+    from facet.evaluation.reference import ReferenceParams
     from facet.params import DEFAULT_PATH, read_section, read_seed
 
     if not DEFAULT_PATH.is_file():
-        return EvaluateParams(inception=None), 0
-    return read_section("evaluate", EvaluateParams), read_seed()
+        return (), 0
+    return read_section("reference", ReferenceParams).extractors, read_seed()
 
 
 @contextlib.contextmanager

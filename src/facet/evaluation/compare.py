@@ -18,8 +18,8 @@ _MAY_DIFFER = {"model"}
 _PIPELINE, _SAMPLING = "pipeline", "sampling."
 # What isn't a score.
 _NO_SCORES = {"schema", "protocol", "intervals", "made_by", "warnings"}
-# A protocol's field that stands among the scores: another weights file is another feature space.
-_INCEPTION = "fidelity.inception.weights_sha256"
+# Fields of a protocol that stand among the scores: another layer or weights file is another feature space.
+_SPACE = ("layer", "weights_sha256")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,15 +86,18 @@ def unlike_fields(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, tuple
         names = {name for name in names if name != _PIPELINE and not name.startswith(_SAMPLING)}
     if not ("intervals" in a and "intervals" in b):
         names &= ours.keys() & theirs.keys()
-    if _INCEPTION in names and not (_INCEPTION in ours and _INCEPTION in theirs):
-        names -= {_INCEPTION}  # one was not measured there: its scores are blank, and all others comparable
+    # What one was not measured in leaves its scores blank, and all others comparable.
+    names -= {name for name in names if _says_space(name) and not (name in ours and name in theirs)}
     return {name: (ours.get(name), theirs.get(name)) for name in sorted(names) if ours.get(name) != theirs.get(name)}
 
 
 def _protocol(record: Mapping[str, Any]) -> dict[str, Any]:
     fields = flatten(record.get("protocol", {}))
-    weights = flatten(record).get(_INCEPTION)
-    return fields if weights is None else fields | {_INCEPTION: weights}
+    return fields | {name: value for name, value in flatten(record).items() if _says_space(name)}
+
+
+def _says_space(name: str) -> bool:
+    return name.startswith("fidelity.") and name.rpartition(".")[2] in _SPACE
 
 
 def _told(value: Any) -> str:

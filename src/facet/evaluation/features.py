@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch_fidelity.feature_extractor_base import FeatureExtractorBase
-from torch_fidelity.registry import register_feature_extractor
+from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY, register_feature_extractor
 from torch_fidelity.utils import create_feature_extractor
 
 from facet.artifacts import digest_file, digest_folder
@@ -63,23 +63,44 @@ def judge_extractor(folder: Path) -> FeatureExtractorBase:
 
 
 def inception_extractor(weights: Path, sha256: str) -> FeatureExtractorBase:
-    """torch-fidelity's Inception-v3 (layers "2048", "logits_unbiased") from weights whose SHA-256 must be ``sha256``.
+    """torch-fidelity's Inception-v3 (layers "2048", "logits_unbiased") from weights of this SHA-256."""
+    return weighed_extractor(INCEPTION_EXTRACTOR, ["2048", "logits_unbiased"], weights, sha256)
+
+
+def weighed_extractor(name: str, layers: list[str], weights: Path, sha256: str) -> FeatureExtractorBase:
+    """Extractor ``name`` of torch-fidelity's registry, giving ``layers``, from weights of this SHA-256.
 
     torch-fidelity unpickles the file without restriction. So the hash is checked first, and then that the file loads
-    with ``weights_only=True``: a file that passes holds tensors and nothing that could run.
+    with ``weights_only=True``: a file that passes holds tensors and nothing that could run. Raises ParamsError.
     """
+    _check_layers(name, layers)
     if not weights.is_file():
-        raise ParamsError(f"Inception weights {weights} do not exist: give torch-fidelity's weights file, or null.")
+        raise ParamsError(f"{name}: weights {weights} do not exist: give torch-fidelity's weights file, or none.")
     seen = digest_file(weights)
     if seen != sha256:
-        raise ParamsError(f"Inception weights {weights} have sha256 {seen}, expected {sha256}: fetch the right file.")
+        raise ParamsError(f"{name}: weights {weights} have sha256 {seen}, expected {sha256}: fetch the right file.")
     try:
         torch.load(weights, weights_only=True, map_location="cpu")
     except Exception as error:
         raise ParamsError(
-            f"Inception weights {weights} hold more than tensors ({type(error).__name__}): refused."
+            f"{name}: weights {weights} hold more than tensors ({type(error).__name__}): refused."
         ) from None
-    return _create(INCEPTION_EXTRACTOR, ["2048", "logits_unbiased"], weights)
+    try:
+        return _create(name, layers, weights)
+    except NotImplementedError:
+        raise ParamsError(f"{name} takes no weights file in torch-fidelity: choose another extractor.") from None
+    except RuntimeError as error:  # load_state_dict's
+        raise ParamsError(f"{name}: weights {weights} are another network's ({str(error).splitlines()[0]}).") from None
+
+
+def _check_layers(name: str, layers: list[str]) -> None:
+    if name not in FEATURE_EXTRACTORS_REGISTRY or name == JUDGE_EXTRACTOR:
+        known = sorted(FEATURE_EXTRACTORS_REGISTRY.keys() - {JUDGE_EXTRACTOR})
+        raise ParamsError(f"no extractor {name!r} in torch-fidelity's registry: choose from {', '.join(known)}.")
+    provided = FEATURE_EXTRACTORS_REGISTRY[name].get_provided_features_list()
+    for layer in layers:
+        if layer not in provided:
+            raise ParamsError(f"{name} has no layer {layer!r}: choose from {', '.join(provided)}.")
 
 
 def _create(name: str, layers: list[str], weights: Path) -> FeatureExtractorBase:

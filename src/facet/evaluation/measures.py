@@ -54,8 +54,8 @@ def gathered(measured: Mapping[str, Measured]) -> dict[str, list[float]]:
     }
 
 
-def judge_fidelity(features: np.ndarray, reference: Reference, seed: int) -> Measured:
-    """Distances of the samples' ``features`` [n, d] from ``reference``, in the judge's space, beside the floor.
+def reference_fidelity(features: np.ndarray, reference: Reference, seed: int) -> Measured:
+    """Distances of the samples' ``features`` [n, d] from ``reference``, in its feature space, beside the floor.
 
     A distance falls and a neighbour's ball shrinks as N grows. So what is compared with the floor (``_at_floor_n``,
     ``_over_floor``, precision and recall) is measured on as many samples as the floor has faces.
@@ -89,11 +89,17 @@ def set_fidelity(real: np.ndarray, drawn: np.ndarray, logits: np.ndarray | None,
     values |= overlap
     intervals |= overlap_intervals
     if logits is not None:
-        score, deviation = inception_score(logits, seed)
-        values |= {"inception_score": round(score, 4), "inception_score_std": round(deviation, 4)}
-        influence = inception_score_influence(logits)
-        intervals["inception_score"] = influence_interval(score, influence, seed, "samples")
+        score = inception_scores(logits, seed)
+        values, intervals = values | score.values, intervals | score.intervals
     return Measured(values, intervals)
+
+
+def inception_scores(logits: np.ndarray, seed: int) -> Measured:
+    """The inception score of the samples' ``logits`` [n, classes]."""
+    score, deviation = inception_score(logits, seed)
+    around = influence_interval(score, inception_score_influence(logits), seed, "samples")
+    values = {"inception_score": round(score, 4), "inception_score_std": round(deviation, 4)}
+    return Measured(values, {"inception_score": around})
 
 
 def _distances(drawn: np.ndarray, real: np.ndarray, fitted: Any, seed: int) -> tuple[dict, dict]:

@@ -7,7 +7,7 @@ import csv
 import dataclasses
 import sys
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from facet.data.latents import LatentSet
 from facet.errors import ArtifactError
 from facet.evaluation.balance import balance, balance_unasked, gaps, judged
 from facet.evaluation.bootstrap import LEVEL, RESAMPLES
-from facet.evaluation.features import digest_extractor, extract, extract_layers, inception_extractor, judge_extractor
+from facet.evaluation.features import digest_extractor, extract, extract_layers, judge_extractor
 from facet.evaluation.fidelity import NEIGHBOURS, kid_subset_size
 from facet.evaluation.latents import moments_by_channel
 from facet.evaluation.measures import (
@@ -30,32 +30,19 @@ from facet.evaluation.measures import (
     adherence,
     autoencoder,
     gathered,
-    judge_fidelity,
-    set_fidelity,
+    inception_scores,
+    reference_fidelity,
     small_n,
 )
 from facet.evaluation.memorisation import memorisation
 from facet.evaluation.reconstruction import reconstruct
-from facet.evaluation.reference import Reference
+from facet.evaluation.reference import ExtractorParams, Reference, digest_faces
 from facet.evaluation.samples import SampleSet
 
 
 @dataclasses.dataclass(frozen=True)
-class InceptionParams:
-    """Inception-v3 weights for the FID that papers quote."""
-
-    # torch-fidelity's weights file.
-    weights: str
-    # Its SHA-256, checked before it is loaded.
-    sha256: str
-
-
-@dataclasses.dataclass(frozen=True)
 class EvaluateParams:
-    """Section ``evaluate``."""
-
-    # null measures in the judge's features alone, which needs no download.
-    inception: InceptionParams | None
+    """Section ``evaluate``, empty: what is measured, and against what, follows from ``reference`` and ``sample``."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,7 +58,7 @@ class Evaluation:
 
 
 def evaluate(
-    params: EvaluateParams,
+    extractors: Sequence[ExtractorParams],
     samples: SampleSet,
     faces: FaceSet,
     reference: Reference,
@@ -80,19 +67,21 @@ def evaluate(
     seed: int,
     latents: LatentSet | None = None,
 ) -> Evaluation:
-    """Score ``samples`` and, where there is one, ``vae``. Samples that nothing was asked for have no adherence, and
-    their marginals stand in for those of further unconditional ones.
+    """Score ``samples`` and, where there is one, ``vae``, in the judge's features and in those of ``extractors``, which
+    the reference has too. Samples that nothing was asked for have no adherence, and their marginals stand in for those
+    of further unconditional ones.
 
     Raises ArtifactError where samples and reference don't fit one another.
     """
     _check_fit(samples, faces, reference, judge)
+    _check_extractors(extractors, reference)
     extractor = judge_extractor(judge)
     held_out = faces.rows("valid", "test")
     originals = np.array(faces.pixels[held_out])
     reconstructions = None if vae is None else reconstruct(vae, originals)
     drawn, real = judged(extractor.judge, samples.faces), judged(extractor.judge, originals)
     features = extract(extractor, samples.faces, "samples")
-    measured = {"fidelity.judge": judge_fidelity(features, reference, seed)}
+    measured = {"fidelity.judge": reference_fidelity(features, reference, seed)}
     scores: dict[str, Any] = {
         "fidelity": {"judge": measured["fidelity.judge"].values},
         "memorisation": memorisation(extractor, samples.faces, faces, reference, (features, real.features)),
@@ -107,9 +96,10 @@ def evaluate(
     if reconstructions is not None:
         measured["autoencoder"] = autoencoder(extractor, originals, reconstructions, reference, seed)
         scores["autoencoder"] = measured["autoencoder"].values | _latents(latents, held_out)
-    if params.inception:
-        measured["fidelity.inception"] = _inception(params.inception, samples, faces, reference, seed)
-        scores["fidelity"]["inception"] = measured["fidelity.inception"].values
+    for further in extractors:
+        found = _further(further, samples, reference.further[further.name], seed)
+        measured[f"fidelity.{further.name}"] = found
+        scores["fidelity"][further.name] = found.values
     record = {
         "schema": EVALUATION_SCHEMA,
         **scores,
@@ -149,22 +139,35 @@ def _check_fit(samples: SampleSet, faces: FaceSet, reference: Reference, judge: 
             f"the reference was measured by {reference.about['extractor']}, the judge here is {expected}: "
             "run `dvc repro reference`."
         )
-    if "precision" not in reference.about["floor"]:
-        raise ArtifactError("the reference has no floor of precision and recall: run `dvc repro reference`.")
+    if reference.about["faces"] != digest_faces(faces):
+        raise ArtifactError("the reference was measured on other faces than those here: run `dvc repro reference`.")
     if samples.faces.shape[1:] != faces.pixels.shape[1:]:
         raise ArtifactError(
             f"samples are {samples.faces.shape[1:]}, real faces {faces.pixels.shape[1:]}: run `dvc repro sample`."
         )
 
 
-def _inception(
-    params: InceptionParams, samples: SampleSet, faces: FaceSet, reference: Reference, seed: int
-) -> Measured:
-    extractor = inception_extractor(Path(params.weights), params.sha256)
-    real = extract(extractor, faces.pixels[faces.rows(reference.about["split"])], "inception, real")
-    drawn, logits = extract_layers(extractor, samples.faces, "inception, samples")
-    found = set_fidelity(real, drawn, logits, seed)
-    return dataclasses.replace(found, values=found.values | {"weights_sha256": params.sha256})
+def _check_extractors(extractors: Sequence[ExtractorParams], reference: Reference) -> None:
+    asked = {extractor.name: extractor.key for extractor in extractors}
+    held = {name: other.about["extractor"] for name, other in reference.further.items()}
+    if asked != held:
+        told = (", ".join(sorted(keys.values())) or "none" for keys in (held, asked))
+        raise ArtifactError(
+            "the reference was measured in further feature spaces {}, reference.extractors asks for {}: run `dvc repro "
+            "reference`.".format(*told)
+        )
+
+
+def _further(extractor: ExtractorParams, samples: SampleSet, reference: Reference, seed: int) -> Measured:
+    """Scores in a feature space beside the judge's; of the real faces only what ``reference`` holds is read."""
+    layers = extract_layers(extractor.open(), samples.faces, f"{extractor.name}, samples")
+    found = reference_fidelity(layers[0], reference, seed)
+    values, intervals = found.values, found.intervals
+    if extractor.logits is not None:
+        score = inception_scores(layers[1], seed)
+        values, intervals = values | score.values, intervals | score.intervals
+    which = {"layer": extractor.layer, "weights_sha256": extractor.sha256}
+    return Measured(values | which, intervals)
 
 
 def _latents(latents: LatentSet | None, held_out: np.ndarray) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,8 +18,8 @@ from facet.errors import ArtifactError, ParamsError
 from facet.evaluation.features import load_judge
 from facet.evaluation.foreign import Foreign, check_weights, draw_foreign, fitted, load_foreign, read_index, told
 from facet.evaluation.latents import encoded
-from facet.evaluation.record import EvaluateParams, evaluate, latent_scores
-from facet.evaluation.reference import Reference, load_reference
+from facet.evaluation.record import evaluate, latent_scores
+from facet.evaluation.reference import ExtractorParams, Reference, load_reference
 from facet.evaluation.samples import SampleSet, conditions, draw_samples
 from facet.precision import default_device
 
@@ -84,7 +85,9 @@ def _unlike(known: Any, faces: FaceSet) -> str:
     return _difference(tuple(known.attribute_names), faces.names)
 
 
-def evaluate_saved(folder: Path, against: Against, asked: Asked, params: EvaluateParams, seed: int) -> dict[str, Any]:
+def evaluate_saved(
+    folder: Path, against: Against, asked: Asked, extractors: Sequence[ExtractorParams], seed: int
+) -> dict[str, Any]:
     """The evaluation record of the pipeline saved in ``folder``.
 
     With the chain's artifacts, N and ``seed`` it is the chain's own record. A pipeline that takes no attributes has
@@ -101,7 +104,7 @@ def evaluate_saved(folder: Path, against: Against, asked: Asked, params: Evaluat
     samples = fitted(samples, size, asked.resize)
     # An autoencoder for another size would be asked what it was not trained for.
     vae = pipeline.vae if isinstance(pipeline, FacePipeline) and native else None
-    done = evaluate(params, samples, against.faces, against.reference, against.judge, vae, seed)
+    done = evaluate(extractors, samples, against.faces, against.reference, against.judge, vae, seed)
     if vae is not None:
         latents = encoded(vae, done.originals)
         done.record["autoencoder"] |= latent_scores(latents, np.arange(len(latents.moments)))

@@ -47,8 +47,7 @@ def headline(record: Mapping[str, Any]) -> str:
 
 def scores(record: Mapping[str, Any]) -> list[Score]:
     found = [*_adherence_scores(record), *_fidelity_scores(record), *_autoencoder_scores(record)]
-    if "inception" in record["fidelity"]:
-        found.append(_inception_score(record))
+    found += [_further_score(record, name) for name in record["fidelity"] if name != "judge"]
     if "precision" in record["fidelity"]["judge"]:
         found += _overlap_scores(record)
     if "memorisation" in record:
@@ -186,15 +185,23 @@ def _autoencoder_scores(record: Mapping[str, Any]) -> list[Score]:
     ]
 
 
-def _inception_score(record: Mapping[str, Any]) -> Score:
-    scores = record["fidelity"]["inception"]
+def _further_score(record: Mapping[str, Any], name: str) -> Score:
+    """The distance in a feature space beside the judge's."""
+    scores, path = record["fidelity"][name], f"fidelity.{name}.frechet"
+    floor = scores.get("frechet_floor", 0.0)
+    most = _most(record, path, scores["frechet"], floor)
+    where = "an Inception-v3 trained on ImageNet" if "inception" in name else name
+    bound = f"floor {floor:.3g}, " if floor else ""
     return Score(
-        name="FID, Inception",
+        name="FID, Inception" if "inception" in name else f"Fréchet, {name}",
         value=f"{scores['frechet']:.3g}",
-        against=f"KID {scores['kid_mean']:.3g} ± {scores['kid_std']:.2g}",
-        meaning="The distance that papers quote, in the features of an Inception-v3 trained on ImageNet; comparable "
-        "with theirs only at the same N, crop and resizing.",
+        against=f"{bound}KID {scores['kid_mean']:.3g} ± {scores['kid_std']:.2g}",
+        meaning=f"The distance in the features of {where}; comparable with a published one only where these are its "
+        "features, and at the same N, crop and resizing.",
         source=f"Heusel et al., 2017; weights {scores['weights_sha256'][:12]}",
+        bar=scores["frechet"] / most,
+        tick=floor / most if floor else None,
+        **_interval(record, path, _three, most),
     )
 
 

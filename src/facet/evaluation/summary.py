@@ -57,9 +57,16 @@ def read_summary() -> tuple[list[Row], list[tuple[str, str]]]:
         ("VAE PSNR", "autoencoder.psnr_db", f"dB, {record['autoencoder']['faces']} held-out faces"),
         ("VAE SSIM", "autoencoder.ssim", "1 is identical"),
         ("VAE rFD", "autoencoder.rfd", "Frechet distance of reconstructions to their originals"),
-        ("FID", "fidelity.inception.frechet", f"Inception-v3, {samples} samples"),
-        ("inception score", "fidelity.inception.inception_score", "higher is better"),
     ]
+    for space in sorted(record["fidelity"].keys() - {"judge"}):
+        told += [
+            (
+                "FID" if "inception" in space else "Frechet distance",
+                f"fidelity.{space}.frechet",
+                f"{space}, {samples} samples",
+            ),
+            ("inception score", f"fidelity.{space}.inception_score", "higher is better"),
+        ]
     values, intervals = flatten(record), record.get("intervals", {})
     rows: list[Row] = [
         (name, values[path], intervals.get(path), meaning) for name, path, meaning in told if path in values

@@ -27,7 +27,7 @@ from facet.evaluation.exhibits import read_light
 from facet.evaluation.features import load_judge
 from facet.evaluation.grids import grid, pairs, save_picture
 from facet.evaluation.record import EvaluateParams, evaluate, headline, write_adherence
-from facet.evaluation.reference import load_reference
+from facet.evaluation.reference import ReferenceParams, load_reference
 from facet.evaluation.report import Shown, write_report
 from facet.evaluation.samples import load_samples
 from facet.models.autoencoder import load_autoencoder
@@ -39,12 +39,14 @@ SECTION = EvaluateParams
 
 
 def main() -> None:
-    params = read_section("evaluate", SECTION)
+    read_section("evaluate", SECTION)
+    # Which feature spaces there are is the reference's to say; their weights are needed here once more.
+    extractors = read_section("reference", ReferenceParams).extractors
     be_deterministic()
     samples, faces = load_samples(SAMPLES), load_faces(FACES)
     vae = load_autoencoder(DECODER).to(default_device())
     latents = load_latents(LATENTS)
-    done = evaluate(params, samples, faces, load_reference(REFERENCE), JUDGE, vae, read_seed(), latents)
+    done = evaluate(extractors, samples, faces, load_reference(REFERENCE), JUDGE, vae, read_seed(), latents)
     write_json(EVALUATION, done.record)
     write_json(METRICS / "evaluate.json", headline(done.record))
     write_adherence(METRICS / "adherence.csv", done.record)
