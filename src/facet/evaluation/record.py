@@ -90,8 +90,8 @@ def evaluate(
     held_out = faces.rows("valid", "test")
     originals = np.array(faces.pixels[held_out])
     reconstructions = None if vae is None else reconstruct(vae, originals)
-    drawn, real = judged(extractor.judge, samples.faces), judged(extractor.judge, originals)
-    features = extract(extractor, samples.faces, "samples")
+    drawn, real = judged(extractor.judge, samples.faces, "samples"), judged(extractor.judge, originals, "real faces")
+    features = drawn.features
     measured = {"fidelity.judge": judge_fidelity(features, reference, seed)}
     scores: dict[str, Any] = {
         "fidelity": {"judge": measured["fidelity.judge"].values},
@@ -100,12 +100,14 @@ def evaluate(
     if samples.states is None:
         scores["balance"] = balance_unasked(drawn, real, faces)
     else:
-        measured["adherence"] = adherence(extractor.judge, samples, drawn.seen, faces, held_out, seed)
-        free = None if samples.unconditional is None else judged(extractor.judge, samples.unconditional)
+        measured["adherence"] = adherence(real.seen, samples, drawn.seen, faces, held_out, seed)
+        unasked = samples.unconditional
+        free = None if unasked is None else judged(extractor.judge, unasked, "unconditional")
         scores["adherence"] = measured["adherence"].values
         scores["balance"] = balance(drawn, samples.states, real, free, faces, reference)
     if reconstructions is not None:
-        measured["autoencoder"] = autoencoder(extractor, originals, reconstructions, reference, seed)
+        given_back = autoencoder(extractor, originals, reconstructions, reference, seed, real.features)
+        measured["autoencoder"] = given_back
         scores["autoencoder"] = measured["autoencoder"].values | _latents(latents, held_out)
     if params.inception:
         measured["fidelity.inception"] = _inception(params.inception, samples, faces, reference, seed)
