@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import shutil
@@ -16,6 +17,7 @@ import pytest
 import yaml
 
 from facet.data.drawn import write_drawn_set
+from facet.evaluation.report import read_curve
 from tests import tiny
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -122,6 +124,19 @@ def test_the_chain_makes_what_people_look_for(whole):
     )
     assert done.returncode == 0, done.stderr
     assert (whole / "faces.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_dvc_plots_show_the_curves_of_the_report(whole):
+    charts = [chart for entry in yaml.safe_load((whole / "dvc.yaml").read_text())["plots"] for chart in entry.values()]
+    shown: dict[str, set[str]] = {}
+    for file, columns in (item for chart in charts for item in chart["y"].items()):
+        shown.setdefault(file, set()).update([columns] if isinstance(columns, str) else columns)
+    for path in sorted((whole / "metrics/curves").glob("*.csv")):
+        drawn = read_curve(path).keys() - {"learning_rate"}  # on the report in words, and its step's own plot
+        assert shown[path.relative_to(whole).as_posix()] == drawn
+    told = json.loads(dvc(whole, "plots", "show", "--json").splitlines()[-1])
+    assert not told.get("errors")
+    assert len(told["data"]) == len(charts) + len(list((whole / "metrics").rglob("*.csv")))
 
 
 def test_no_out_names_a_place(whole):
