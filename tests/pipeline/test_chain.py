@@ -131,9 +131,9 @@ def test_dvc_plots_show_the_curves_of_the_report(whole):
     shown: dict[str, set[str]] = {}
     for file, columns in (item for chart in charts for item in chart["y"].items()):
         shown.setdefault(file, set()).update([columns] if isinstance(columns, str) else columns)
-    for path in sorted((whole / "metrics/curves").glob("*.csv")):
-        drawn = read_curve(path).keys() - {"learning_rate"}  # on the report in words, and its step's own plot
-        assert shown[path.relative_to(whole).as_posix()] == drawn
+    for step in ("train_vae", "tune_decoder", "train_unet", "train_judge"):
+        file = f"metrics/curves/{step}.csv"
+        assert shown[file] == read_curve(whole / file).keys() - {"learning_rate"}  # which is the step's own plot
     told = json.loads(dvc(whole, "plots", "show", "--json").splitlines()[-1])
     assert not told.get("errors")
     assert len(told["data"]) == len(charts) + len(list((whole / "metrics").rglob("*.csv")))
