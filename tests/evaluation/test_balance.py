@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from facet.evaluation.adherence import judge_faces
 from facet.evaluation.balance import (
     DIRECTIONS,
     LEAST,
@@ -18,6 +19,7 @@ from facet.evaluation.balance import (
     judged,
     marginals,
 )
+from facet.evaluation.features import extract, judge_extractor
 from facet.evaluation.fidelity import gaussian
 from facet.evaluation.reference import Reference
 from facet.evaluation.samples import conditions, load_samples, write_samples
@@ -188,6 +190,14 @@ def test_unconditional_samples_are_stored_with_seeds_of_their_own(tmp_path):
 def test_the_judge_sees_pictures(faces):
     found = judged(tiny.judge(), np.zeros((3, 32, 32, 3), dtype=np.uint8))
     assert (found.features.shape, found.seen.shape) == ((3, 16), (3, 40))
+
+
+def test_one_pass_of_the_judge_gives_the_features_of_every_distance_and_its_verdicts(faces, judge_folder):
+    pictures = np.concatenate([faces.pixels] * 5)  # more than are judged at once
+    extractor = judge_extractor(judge_folder)
+    found = judged(extractor.judge, pictures)
+    assert (found.features == extract(extractor, pictures, "test")).all()
+    assert (found.seen == judge_faces(extractor.judge, pictures)[1]).all()
 
 
 def test_more_features_than_directions_are_projected(faces, real):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import shutil
@@ -16,6 +17,7 @@ import pytest
 import yaml
 
 from facet.data.drawn import write_drawn_set
+from facet.evaluation.report import read_curve
 from tests import tiny
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -122,6 +124,19 @@ def test_the_chain_makes_what_people_look_for(whole):
     )
     assert done.returncode == 0, done.stderr
     assert (whole / "faces.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_dvc_plots_show_the_curves_of_the_report(whole):
+    charts = [chart for entry in yaml.safe_load((whole / "dvc.yaml").read_text())["plots"] for chart in entry.values()]
+    shown: dict[str, set[str]] = {}
+    for file, columns in (item for chart in charts for item in chart["y"].items()):
+        shown.setdefault(file, set()).update([columns] if isinstance(columns, str) else columns)
+    for step in ("train_vae", "tune_decoder", "train_unet", "train_judge"):
+        file = f"metrics/curves/{step}.csv"
+        assert shown[file] == read_curve(whole / file).keys() - {"learning_rate"}  # which is the step's own plot
+    told = json.loads(dvc(whole, "plots", "show", "--json").splitlines()[-1])
+    assert not told.get("errors")
+    assert len(told["data"]) == len(charts) + len(list((whole / "metrics").rglob("*.csv")))
 
 
 def test_no_out_names_a_place(whole):

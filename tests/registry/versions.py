@@ -26,16 +26,19 @@ SHIPPED = read_section("promote", Policy, tiny.ROOT / "params.yaml")
 def evaluation(model: str, mean: float = 0.97, steps: int = 2) -> dict[str, Any]:
     """A record that the shipped policy lets pass."""
     rates = {"overall": mean, "present": 0.8, "absent": 0.98, "judge_on_real": {"overall": 0.99}}
+    ceiling = {"judge_on_real": 0.99, "judge_on_real_balanced": 0.98}
+    distances = {"frechet_floor": 46.0, "kid_mean": 0.01, "kid_std": 0.001, "kid_floor": 0.005}
     return {
         "schema": EVALUATION_SCHEMA,
-        "fidelity": {"judge": {"frechet": 60.0, "frechet_over_floor": 1.3}},
-        "adherence": {"mean": mean, "balanced": 0.94, "attributes": {"Smiling": rates, "Male": rates}},
-        "autoencoder": {"rfd_over_floor": 0.27},
+        "fidelity": {"judge": {"frechet": 60.0, "frechet_over_floor": 1.3, **distances}},
+        "adherence": {"mean": mean, "balanced": 0.94, "attributes": {"Smiling": rates, "Male": rates}, **ceiling},
+        "autoencoder": {"faces": 4, "psnr_db": 23.0, "ssim": 0.9, "rfd": 12.0, "rfd_over_floor": 0.27},
         "memorisation": {"judge": {"share": 0.002}, "pixels": {"share": 0.007}},
         "balance": {"adherence_gap": 0.03, "marginals": {"max_gap": 0.17}},
         "protocol": {
             "model": model,
             "samples": 16,
+            "floor_faces": 4,
             "first_seed": 0,
             "sampling": {"sampler": "euler", "steps": steps, "guidance_scale": 1.5},
             "reference": {"split": "train", "extractor": "judge:0123", "faces": "abcd"},

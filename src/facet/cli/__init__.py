@@ -16,6 +16,7 @@ from facet.cli import (
     evaluation,
     orchestration,
     registry,
+    reporting,
     scoring,
     serving,
     tracking,
@@ -40,7 +41,14 @@ def _root(
 
 
 for _panel, _commands in {
-    "The chain": (chain.params, chain.summary, evaluating.evaluate, evaluation.compare, tracking.mirror),
+    "The chain": (
+        chain.params,
+        chain.summary,
+        reporting.report,
+        evaluating.evaluate,
+        evaluation.compare,
+        tracking.mirror,
+    ),
     "Flows": (orchestration.flow, orchestration.refresh, orchestration.schedule, orchestration.doctor),
     "The registry": (
         registry.promote,

@@ -26,6 +26,7 @@ from facet.evaluation.adherence import agreement, judge_faces
 from facet.evaluation.fidelity import frechet_of, gaussian
 from facet.evaluation.reference import Reference
 from facet.models.judge import Judge
+from facet.progress import bar
 
 PREFERRED = ("Male", "Young")
 GROUPINGS = 2
@@ -35,20 +36,28 @@ LEAST = 30
 # directions in which real faces differ most, and where there are at least twice as many faces as directions.
 DIRECTIONS = 64
 _Z95 = 1.959964
+_AT_ONCE = 256
 _SIDES = {"present": PRESENT, "absent": ABSENT}
 
 
 @dataclasses.dataclass(frozen=True)
 class Judged:
-    """Pictures as the judge sees them: ``features`` float [n, d], ``seen`` int8 [n, k] of -1, 1."""
+    """Pictures as the judge sees them: ``features`` float64 [n, d], ``seen`` int8 [n, k] of -1, 1."""
 
     features: np.ndarray
     seen: np.ndarray
 
 
-def judged(judge: Judge, pictures: np.ndarray) -> Judged:
-    """``pictures`` uint8 [n, h, w, 3] as ``judge`` sees them."""
-    return Judged(*judge_faces(judge, pictures))
+def judged(judge: Judge, pictures: np.ndarray, what: str = "judged") -> Judged:
+    """``pictures`` uint8 [n, h, w, 3] as ``judge`` sees them, ``what`` on the progress bar: the features that
+    ``facet.evaluation.features.extract`` gives, and the verdicts from the same pass."""
+    parts = []
+    with bar(len(pictures), what, "face") as progress:
+        for start in range(0, len(pictures), _AT_ONCE):
+            parts.append(judge_faces(judge, pictures[start : start + _AT_ONCE]))
+            progress.update(len(parts[-1][0]))
+    features, seen = (np.concatenate(part) for part in zip(*parts, strict=True))
+    return Judged(features.astype(np.float64), seen)
 
 
 def balance(

@@ -32,6 +32,6 @@ def pairs(first: np.ndarray, second: np.ndarray, columns: int) -> np.ndarray:
 
 
 def save_picture(picture: Image.Image, path: Path) -> None:
-    """Write a PNG whole or not at all."""
+    """Write a PNG whole or not at all. (`optimize` would make it a hundredth smaller in eight times the time.)"""
     with whole_file(path) as scratch:
-        picture.save(scratch, format="PNG", optimize=True)
+        picture.save(scratch, format="PNG")

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from facet.data.datasets import FaceSet
-from facet.evaluation.adherence import agreement, judge_faces
+from facet.evaluation.adherence import agreement
 from facet.evaluation.bootstrap import (
     Interval,
     adherence_intervals,
@@ -126,12 +126,11 @@ def _over(interval: Interval, floor: float) -> Interval:
 
 
 def adherence(
-    judge: Any, samples: SampleSet, seen: np.ndarray, faces: FaceSet, held_out: np.ndarray, seed: int
+    told: np.ndarray, samples: SampleSet, seen: np.ndarray, faces: FaceSet, held_out: np.ndarray, seed: int
 ) -> Measured:
-    """How often the judge sees what was asked (``seen`` int8 [n, k]), beside how often it agrees with the labels of the
-    real faces ``held_out``, the ceiling."""
+    """How often the judge sees in the samples (``seen`` int8 [n, k]) what was asked, beside how often what it sees in
+    the real faces ``held_out`` (``told`` int8 [m, k]) is what their labels say, the ceiling."""
     columns = faces.learnable()
-    _, told = judge_faces(judge, faces.pixels[held_out])
     labels = faces.attributes[held_out]
     asked = agreement(samples.states, seen, faces.names, columns)
     ceiling = agreement(labels, told, faces.names, columns)
@@ -153,13 +152,20 @@ def adherence(
 
 
 def autoencoder(
-    extractor: Any, originals: np.ndarray, given_back: np.ndarray, reference: Reference, seed: int
+    extractor: Any,
+    originals: np.ndarray,
+    given_back: np.ndarray,
+    reference: Reference,
+    seed: int,
+    features: np.ndarray | None = None,
 ) -> Measured:
-    """rFD compares reconstructions of held-out faces with those faces themselves, in the judge's features.
+    """rFD compares reconstructions of held-out faces with those faces themselves, in the judge's features; those of the
+    originals are ``features`` [n, d], where they are known already.
 
     Its interval draws other held-out faces, each with its reconstruction: both sides move together.
     """
-    real, fake = (extract(extractor, faces, what) for faces, what in ((originals, "originals"), (given_back, "given")))
+    real = extract(extractor, originals, "originals") if features is None else features
+    fake = extract(extractor, given_back, "reconstructions")
     there, here = gaussian(real), gaussian(fake)
     distance, floor = frechet_of(there, fake), reference.about["floor"]["frechet"]
     moved = frechet_influence(there, fake) + frechet_influence(here, real)

@@ -22,7 +22,7 @@ from facet.data.latents import LatentSet
 from facet.errors import ArtifactError
 from facet.evaluation.balance import balance, balance_unasked, gaps, judged
 from facet.evaluation.bootstrap import LEVEL, RESAMPLES
-from facet.evaluation.features import digest_extractor, extract, extract_layers, judge_extractor
+from facet.evaluation.features import digest_extractor, extract_layers, judge_extractor
 from facet.evaluation.fidelity import NEIGHBOURS, kid_subset_size
 from facet.evaluation.latents import moments_by_channel
 from facet.evaluation.measures import (
@@ -79,8 +79,8 @@ def evaluate(
     held_out = faces.rows("valid", "test")
     originals = np.array(faces.pixels[held_out])
     reconstructions = None if vae is None else reconstruct(vae, originals)
-    drawn, real = judged(extractor.judge, samples.faces), judged(extractor.judge, originals)
-    features = extract(extractor, samples.faces, "samples")
+    drawn, real = judged(extractor.judge, samples.faces, "samples"), judged(extractor.judge, originals, "real faces")
+    features = drawn.features
     measured = {"fidelity.judge": reference_fidelity(features, reference, seed)}
     scores: dict[str, Any] = {
         "fidelity": {"judge": measured["fidelity.judge"].values},
@@ -89,12 +89,14 @@ def evaluate(
     if samples.states is None:
         scores["balance"] = balance_unasked(drawn, real, faces)
     else:
-        measured["adherence"] = adherence(extractor.judge, samples, drawn.seen, faces, held_out, seed)
-        free = None if samples.unconditional is None else judged(extractor.judge, samples.unconditional)
+        measured["adherence"] = adherence(real.seen, samples, drawn.seen, faces, held_out, seed)
+        unasked = samples.unconditional
+        free = None if unasked is None else judged(extractor.judge, unasked, "unconditional")
         scores["adherence"] = measured["adherence"].values
         scores["balance"] = balance(drawn, samples.states, real, free, faces, reference)
     if reconstructions is not None:
-        measured["autoencoder"] = autoencoder(extractor, originals, reconstructions, reference, seed)
+        given_back = autoencoder(extractor, originals, reconstructions, reference, seed, real.features)
+        measured["autoencoder"] = given_back
         scores["autoencoder"] = measured["autoencoder"].values | _latents(latents, held_out)
     for further in extractors:
         found = _further(further, samples, reference.further[further.name], seed)

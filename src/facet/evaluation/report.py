@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, StrictUndefined
 
 from facet.artifacts import flatten, read_json, whole_file
 from facet.data.datasets import FaceSet
@@ -24,11 +23,13 @@ from facet.diffusion.pipeline import FacePipeline
 from facet.errors import ArtifactError
 from facet.evaluation import exhibits
 from facet.evaluation.charts import dot_chart, histogram, line_chart
+from facet.evaluation.comparison import OPEN, part
 from facet.evaluation.networks import Network, diagram, networks
+from facet.evaluation.page import fill
 from facet.evaluation.reconstruction import scales
 from facet.evaluation.record import Evaluation
 from facet.evaluation.samples import SampleSet
-from facet.evaluation.scores import headline, percent, scores, spaced
+from facet.evaluation.scores import headline, scores, spaced
 from facet.models.judge import Judge
 
 TEMPLATE = "report.html.j2"
@@ -65,12 +66,9 @@ def write_report(path: Path, metrics: Path, shown: Shown, evaluation: Evaluation
     ``metrics`` is the folder with the training steps' metrics and curves. Raises ArtifactError naming a metrics file
     that is missing or damaged.
     """
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"percent": percent, "spaced": spaced, "count": "{:,}".format, "decimal": "{:.3g}".format}
-    template = environment.from_string(Path(__file__).with_name(TEMPLATE).read_text(encoding="utf-8"))
-    page = template.render(_sections(metrics, shown, evaluation))
+    page = fill(Path(__file__).with_name(TEMPLATE), _sections(metrics, shown, evaluation))
     with whole_file(path) as scratch:
-        scratch.write_text("\n".join(filter(str.strip, page.split("\n"))) + "\n", encoding="utf-8", newline="\n")
+        scratch.write_text(page, encoding="utf-8", newline="\n")
 
 
 def _sections(metrics: Path, shown: Shown, evaluation: Evaluation) -> dict[str, Any]:
@@ -83,6 +81,7 @@ def _sections(metrics: Path, shown: Shown, evaluation: Evaluation) -> dict[str, 
         "style": Path(__file__).with_name(STYLE).read_text(encoding="utf-8"),
         "headline": headline(record),
         "scores": scores(record),
+        "versions": part(OPEN),
         "record": record,
         "protocol": flatten(record["protocol"]),
         "faces": faces.about,

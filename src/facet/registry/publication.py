@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from facet.artifacts import (
     FACES_SCHEMA,
     METRICS,
     REGISTRATION_SCHEMA,
+    REPORT,
     REPORTS,
     VALIDATION,
     VALIDATION_SCHEMA,
@@ -27,6 +28,7 @@ from facet.diffusion.pipeline import FacePipeline, save_pipeline
 from facet.registry import lineage, mlflow_registry
 from facet.registry.card import CardFacts, render_card
 from facet.registry.mlflow_registry import Bundle, RegisterParams
+from facet.registry.predecessor import Predecessor, predecessor
 from facet.tracking.live import NOT_MIRRORED, live_key
 from facet.tracking.mlflow_mirror import (
     connect,
@@ -45,6 +47,9 @@ if TYPE_CHECKING:
 # The step whose metrics stand for the whole chain.
 _HEADLINE = "evaluate"
 
+# The report, the record that it shows, and the version before, if there is one -> the report as it is kept.
+Complete = Callable[[str, Mapping[str, Any], Predecessor | None], str]
+
 
 @dataclasses.dataclass(frozen=True)
 class Publication:
@@ -57,9 +62,10 @@ class Publication:
     uri: str
 
 
-def publish(pipeline: FacePipeline, params: RegisterParams) -> Publication:
+def publish(pipeline: FacePipeline, params: RegisterParams, complete: Complete | None = None) -> Publication:
     """Register ``pipeline`` with everything the current folder knows about it. Doing it again changes nothing.
 
+    The report is kept as ``complete`` makes it, which is told of the version before; as it is, where that is None.
     Raises ArtifactError where a step has not run, RegistryError where MLflow can't be reached or refuses.
     """
     uri = tracking_uri()
@@ -94,7 +100,9 @@ def publish(pipeline: FacePipeline, params: RegisterParams) -> Publication:
             experiment = experiment_id(client, params.experiment)
             run = mirror(client, experiment, _chain_key(digest, records), records, _HEADLINE, live_key())
             tags = _tags(record, origin, params)
-            _log_papers(client, run, bundle.files, tags)
+            before = predecessor(client, params.name, digest, earlier=True)
+            report = _write_report(Path(scratch), complete, evaluation, before)
+            _log_papers(client, run, bundle.files, report, tags)
             version, created = mlflow_registry.register(
                 client, experiment, run, params.name, bundle, {**tags, mlflow_registry.RUN_TAG: run}
             )
@@ -113,14 +121,28 @@ def _write_papers(folder: Path, card: str, origin: Mapping[str, Any]) -> dict[st
     return papers
 
 
-def _log_papers(client: MlflowClient, run: str, papers: Mapping[str, Path], tags: Mapping[str, str]) -> None:
+def _write_report(
+    folder: Path, complete: Complete | None, evaluation: Mapping[str, Any], before: Predecessor | None
+) -> list[Path]:
+    """The report to keep, none where the chain has made none."""
+    if complete is None or not REPORT.is_file():
+        return [REPORT] if REPORT.is_file() else []
+    page = complete(REPORT.read_text(encoding="utf-8"), evaluation, before)
+    path = folder / REPORT.name
+    path.write_text(page, encoding="utf-8", newline="\n")
+    return [path]
+
+
+def _log_papers(
+    client: MlflowClient, run: str, papers: Mapping[str, Path], report: list[Path], tags: Mapping[str, str]
+) -> None:
     tag_run(client, run, tags)
     # What an earlier registration of the same knew, and this one doesn't.
     for key in filter(mlflow_registry.is_published, client.get_run(run).data.tags.keys() - tags.keys()):
         client.delete_tag(run, key)
     for path in papers.values():
         client.log_artifact(run, str(path))
-    for path in sorted([*REPORTS.glob("*.html"), *REPORTS.glob("*.png")]):
+    for path in [*report, *sorted(REPORTS.glob("*.png"))]:
         client.log_artifact(run, str(path), "reports")
     for path in sorted(METRICS.glob("*.json")):
         client.log_artifact(run, str(path), "metrics")
