@@ -97,9 +97,10 @@ def _sections(metrics: Path, shown: Shown, evaluation: Evaluation) -> dict[str, 
         "walks": exhibits.walks(shown.pipeline.vae, shown.latents, faces),
         "networks": [_network(one) for one in networks(shown.pipeline, shown.judge, faces.about["size"])],
         "training": [_training(step, curves[step]) for step in _TRAINED],
+        "selection": _selection(metrics),
         "marginals": exhibits.marginals(faces, samples, seen, names, columns),
         "distributions": _distributions(shown),
-        "chain": _chain(record, faces, steps, curves),
+        "chain": _chain(record, faces, steps | {"select": read_json(metrics / "select.json")}, curves),
         "lineage": _lineage(shown, record),
     }
 
@@ -201,6 +202,17 @@ def _training(step: str, curve: Mapping[str, list[tuple[float, float]]]) -> dict
     }
 
 
+def _selection(metrics: Path) -> dict[str, Any]:
+    """How each snapshot of the denoiser scored, and which was taken."""
+    curve = read_curve(metrics / "curves" / "select.csv")
+    captions = {"frechet": "Fréchet distance", "adherence": "adherence"}
+    charts = [
+        {"caption": caption, "svg": _chart(f"Snapshots, {caption}", {name: curve[name]})}
+        for name, caption in captions.items()
+    ]
+    return {"charts": charts, "chosen": read_json(metrics / "select.json")["step"]}
+
+
 def _chart(title: str, series: Mapping[str, list[tuple[float, float]]]) -> str:
     labelled = {_term(name): points for name, points in series.items()}
     ends = "; ".join(f"{name} from {points[0][1]:.3g} to {points[-1][1]:.3g}" for name, points in labelled.items())
@@ -241,6 +253,7 @@ def _chain(
         ("train_unet", f"{trained('train_unet')}, {unet['parameters'] / 1e6:.2f} M parameters"),
         ("train_judge", trained("train_judge")),
         ("reference", f"{protocol['reference']['count']:,} real faces"),
+        ("select", f"the denoiser of step {steps['select']['step']:,}"),
         ("sample", f"{protocol['samples']:,} faces, {protocol['sampling']['steps']} steps each"),
         ("evaluate", "this page"),
     ]
