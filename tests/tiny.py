@@ -111,7 +111,7 @@ def chain_params() -> dict[str, Any]:
         "select": {"faces": 16},
         "train_judge": {"model": {"widths": [8, 16, 16], "feature_dim": 16}, "loop": loop},
         "reference": {"floor_faces": 16},
-        "sample": {"count": 16, "unconditional": 16, "sampling": {"steps": 2, "batch_size": 16}},
+        "sample": {"count": 16, "unconditional": 16, "partial": 16, "sampling": {"steps": 2, "batch_size": 16}},
         "validate": {"split_share": {"train": 0.3, "valid": 0.01, "test": 0.01}, "attribute_share": 0.0},
     }
     return merged(shipped, small)

@@ -21,6 +21,7 @@ _JUDGE = "fidelity.judge"
 _TOLD = (
     ("adherence", "adherence.mean", "adherence.judge_on_real", "asked attributes that are seen"),
     ("adherence, balanced", "adherence.balanced", "adherence.judge_on_real_balanced", "present and absent alike"),
+    ("… asked in part", "adherence.by_condition.partial.mean", None, "part of the attributes asked"),
     ("Frechet distance", f"{_JUDGE}.frechet", f"{_JUDGE}.frechet_floor", "lower is better"),
     ("… at the floor's N", f"{_JUDGE}.frechet_at_floor_n", f"{_JUDGE}.frechet_floor", "lower is better"),
     ("… over the floor", f"{_JUDGE}.frechet_over_floor", None, "1 is as good as real"),
@@ -50,6 +51,10 @@ def evaluate(
         int | None,
         typer.Option(min=0, help="More of them, nothing asked, for the marginals (default: half of --count)."),
     ] = None,
+    partial: Annotated[
+        int | None,
+        typer.Option(min=0, help="More of them, asked for part of the attributes (default: a quarter of --count)."),
+    ] = None,
     conditions: Annotated[
         Literal["data", "none"], typer.Option(help="Ask a model of attributes for those of held-out faces, or nothing.")
     ] = "data",
@@ -76,7 +81,7 @@ def evaluate(
     from facet.precision import be_deterministic
 
     be_deterministic()
-    asked = Asked(count, unconditional, seed, conditions, steps, guidance, batch_size, prompt, resize)
+    asked = Asked(count, unconditional, partial, seed, conditions, steps, guidance, batch_size, prompt, resize)
     against = load_against(data, reference, judge)
     extractors, chain_seed = _chain_params()
     with _folder(model) as folder:

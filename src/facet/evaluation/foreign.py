@@ -242,10 +242,9 @@ def fitted(samples: SampleSet, size: int, resize: bool) -> SampleSet:
             f"the model draws {width} x {height} pixels, the faces are {size} x {size}: give --resize, or other --data."
         )
     note = {"resize": f"bicubic, antialiased, from {width} x {height}"}
-    free = None if samples.unconditional is None else _resized(samples.unconditional, size)
-    return dataclasses.replace(
-        samples, faces=_resized(samples.faces, size), unconditional=free, about=samples.about | note
-    )
+    pictures = {name: getattr(samples, name) for name in ("faces", "unconditional", "partial")}
+    fitting = {name: _resized(given, size) for name, given in pictures.items() if given is not None}
+    return dataclasses.replace(samples, **fitting, about=samples.about | note)
 
 
 def _resized(pictures: np.ndarray, size: int) -> np.ndarray:

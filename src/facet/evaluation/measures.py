@@ -151,6 +151,19 @@ def adherence(
     return Measured(values, intervals)
 
 
+def by_condition(kinds: Mapping[str, tuple[np.ndarray, np.ndarray]], faces: FaceSet, seed: int) -> Measured:
+    """Adherence, ``mean`` and ``balanced``, for each kind of condition: name -> (asked, seen), both int8 [n, k]."""
+    columns = faces.learnable()
+    values: dict[str, Any] = {}
+    intervals = {}
+    for kind, (asked, seen) in kinds.items():
+        rates = agreement(asked, seen, faces.names, columns)
+        values[kind] = {"mean": rates["mean"], "balanced": rates["balanced"]}
+        found = adherence_intervals(asked, seen, faces.names, columns, seed)
+        intervals |= {f"{kind}.{name}": found[name] for name in ("mean", "balanced")}
+    return Measured(values, intervals)
+
+
 def autoencoder(
     extractor: Any,
     originals: np.ndarray,

@@ -29,6 +29,7 @@ from facet.evaluation.measures import (
     Measured,
     adherence,
     autoencoder,
+    by_condition,
     gathered,
     inception_scores,
     reference_fidelity,
@@ -38,6 +39,8 @@ from facet.evaluation.memorisation import memorisation
 from facet.evaluation.reconstruction import reconstruct
 from facet.evaluation.reference import ExtractorParams, Reference, digest_faces
 from facet.evaluation.samples import SampleSet
+
+_BY_CONDITION = "adherence.by_condition"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,7 +95,11 @@ def evaluate(
         measured["adherence"] = adherence(real.seen, samples, drawn.seen, faces, held_out, seed)
         unasked = samples.unconditional
         free = None if unasked is None else judged(extractor.judge, unasked, "unconditional")
-        scores["adherence"] = measured["adherence"].values
+        kinds = {"whole": (samples.states, drawn.seen)}
+        if samples.partial is not None:
+            kinds["partial"] = (samples.partial_states, judged(extractor.judge, samples.partial, "partial").seen)
+        measured[_BY_CONDITION] = by_condition(kinds, faces, seed)
+        scores["adherence"] = measured["adherence"].values | {"by_condition": measured[_BY_CONDITION].values}
         scores["balance"] = balance(drawn, samples.states, real, free, faces, reference)
     if reconstructions is not None:
         given_back = autoencoder(extractor, originals, reconstructions, reference, seed, real.features)
@@ -194,8 +201,8 @@ def _protocol(samples: SampleSet, reference: Reference) -> dict[str, Any]:
         "floor_faces": about["floor"]["faces"],
         "kid_subset_size": kid_subset_size(about["count"], samples.about["count"]),
         "neighbours": NEIGHBOURS,
-        # Of a model from elsewhere: what draws, and what was done to its pictures.
-        **{key: samples.about[key] for key in ("pipeline", "resize") if key in samples.about},
+        # Only where there are any; of a model from elsewhere: what draws, and what was done to its pictures.
+        **{key: samples.about[key] for key in ("partial", "pipeline", "resize") if samples.about.get(key)},
     }
 
 

@@ -20,7 +20,7 @@ from facet.evaluation.foreign import Foreign, check_weights, draw_foreign, fitte
 from facet.evaluation.latents import encoded
 from facet.evaluation.record import evaluate, latent_scores
 from facet.evaluation.reference import ExtractorParams, Reference, load_reference
-from facet.evaluation.samples import SampleSet, conditions, draw_samples
+from facet.evaluation.samples import SampleSet, conditions, draw_samples, part_of
 from facet.precision import default_device
 
 Conditions = Literal["data", "none"]
@@ -35,6 +35,8 @@ class Asked:
     count: int
     # Further samples with every attribute unknown, from a model of attributes; None is half of ``count``.
     unconditional: int | None = None
+    # Further ones that part of the attributes is asked of; None is a quarter of ``count``.
+    partial: int | None = None
     first_seed: int = 0
     # What a model of attributes is asked for: the held-out faces' attributes, or nothing.
     conditions: Conditions = "data"
@@ -47,7 +49,8 @@ class Asked:
     resize: bool = False
 
     def __post_init__(self) -> None:
-        for name, least in (("count", 2), ("unconditional", 0), ("first_seed", 0), ("steps", 1), ("batch_size", 1)):
+        least_of = {"count": 2, "unconditional": 0, "partial": 0, "first_seed": 0, "steps": 1, "batch_size": 1}
+        for name, least in least_of.items():
             value = getattr(self, name)
             if value is not None and value < least:
                 raise ParamsError(f"{name} is {value}, expected at least {least}.")
@@ -136,11 +139,13 @@ def _draw_faces(pipeline: FacePipeline, digest: str, faces: FaceSet, asked: Aske
             f"the model and the faces have other attributes ({_difference(pipeline.attribute_names, faces.names)}): "
             "give the faces that it was trained on, or ask for nothing with --conditions none."
         )
+    states = conditions(faces, asked.count, seed)
     return draw_samples(
         pipeline,
         digest,
-        conditions(faces, asked.count, seed),
+        states,
         asked.count // 2 if asked.unconditional is None else asked.unconditional,
+        part_of(states, asked.count // 4 if asked.partial is None else asked.partial, seed),
         asked.first_seed,
         steps=asked.steps,
         guidance_scale=asked.guidance,
@@ -153,15 +158,14 @@ def _draw_unasked(pipeline: FacePipeline, digest: str, asked: Asked) -> SampleSe
         raise ParamsError("without conditions there is nothing to guide towards: leave out --guidance.")
     states = np.full((asked.count, len(pipeline.attribute_names)), UNKNOWN, np.int8)
     sampling = {"steps": asked.steps, "guidance_scale": 1.0, "batch_size": asked.batch_size}
-    drawn = draw_samples(pipeline, digest, states, 0, asked.first_seed, **sampling)
+    drawn = draw_samples(pipeline, digest, states, first_seed=asked.first_seed, **sampling)
     return dataclasses.replace(drawn, states=None, about=drawn.about | {"conditions": "none"})
 
 
 def _draw_foreign(pipeline: DiffusionPipeline, digest: str, asked: Asked) -> SampleSet:
-    if asked.unconditional is not None:
-        raise ParamsError(
-            f"{type(pipeline).__name__} draws nothing but unconditional samples: leave out --unconditional."
-        )
+    for name in ("unconditional", "partial"):
+        if getattr(asked, name) is not None:
+            raise ParamsError(f"{type(pipeline).__name__} draws nothing but unconditional samples: leave out --{name}.")
     seeds = list(range(asked.first_seed, asked.first_seed + asked.count))
     how = Foreign(asked.prompt, asked.steps, asked.guidance, asked.batch_size or _ROWS)
     return draw_foreign(pipeline, digest, seeds, how)

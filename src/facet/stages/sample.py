@@ -17,7 +17,7 @@ from facet.artifacts import (
 )
 from facet.data.datasets import load_faces
 from facet.diffusion.pipeline import assemble, load_pipeline, save_pipeline
-from facet.evaluation.samples import SampleParams, conditions, digest_pipeline, write_samples
+from facet.evaluation.samples import SampleParams, conditions, digest_pipeline, part_of, write_samples
 from facet.models.denoiser import snapshot
 from facet.params import read_section, read_seed
 from facet.precision import be_deterministic, default_device
@@ -36,8 +36,10 @@ def main() -> None:
     pipeline = load_pipeline(PIPELINE).to(default_device())
     digest = digest_pipeline(PIPELINE)
     states = conditions(load_faces(FACES), params.count, read_seed())
-    write_samples(pipeline, digest, states, SAMPLES, params.unconditional)
-    write_json(METRICS / "sample.json", {"samples": params.count, "unconditional": params.unconditional})
+    partial = part_of(states, params.partial, read_seed())
+    write_samples(pipeline, digest, states, SAMPLES, params.unconditional, partial)
+    counts = {"samples": params.count, "unconditional": params.unconditional, "partial": params.partial}
+    write_json(METRICS / "sample.json", counts)
 
 
 if __name__ == "__main__":
