@@ -49,7 +49,8 @@ def start(
         stderr=stderr,
         start_new_session=True,
         pass_fds=tuple(keep_open),
-        env={**os.environ, **(environment or {})},
+        # A step's words are logged as it says them, not when a buffer is full.
+        env={**os.environ, "PYTHONUNBUFFERED": "1", **(environment or {})},
     )
     _alive[process.pid] = process
     if _closing.is_set():  # `stop_all` may have looked a moment too early

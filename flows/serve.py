@@ -66,6 +66,8 @@ def main() -> None:
     parser.add_argument("--promote-to", metavar="ALIAS", default="staging", help="default: staging; '' for none")
     parser.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], help="a param, for these runs alone")
     given = parser.parse_args()
+    # It runs for months: what it says must not wait in a buffer where a service manager reads it.
+    sys.stdout.reconfigure(line_buffering=True)
     pairs = [pair.partition("=") for pair in given.set]
     parameters = {"promote_to": given.promote_to or None, "params": {k: yaml.safe_load(v) for k, _, v in pairs}}
     try:

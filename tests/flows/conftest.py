@@ -151,7 +151,13 @@ class Project:
     def environment(self, **changes: str) -> dict[str, str]:
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         quiet = tiny.child_environment(PATH=path, PYTHONPATH=f"{tiny.ROOT / 'src'}{os.pathsep}{tiny.ROOT}")
-        for name in ("PREFECT__FLOW_RUN_ID", "FACET_WEBHOOK_URL", "FACET_REPORTS_URL", "MLFLOW_TRACKING_URI"):
+        for name in (
+            "PYTHONUNBUFFERED",
+            "PREFECT__FLOW_RUN_ID",
+            "FACET_WEBHOOK_URL",
+            "FACET_REPORTS_URL",
+            "MLFLOW_TRACKING_URI",
+        ):
             quiet.pop(name, None)
         # A folder of its own for the GPU's lock: other tests, and other people, must not be waited for.
         locks = self.folder.parent / "locks"
