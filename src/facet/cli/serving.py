@@ -31,10 +31,7 @@ def serve(
     from facet.registry.serving import become_server, resolve
 
     served = resolve(name or _configured_name(), alias, host, port)
-    print(
-        f"{served.model} version {served.version} ({served.alias}) at {served.url} in a moment; Ctrl-C ends it.",
-        flush=True,
-    )
+    print(f"{served.model} version {served.version} ({served.alias}) at {served.url} in a moment; Ctrl-C ends it.")
     if host not in ("127.0.0.1", "localhost", "::1"):
         print(f"warning: {host} may be reached by others, and this server asks for no login.", file=sys.stderr)
     sys.stdout.flush()
