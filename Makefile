@@ -18,6 +18,8 @@ prefect: PORT ?= 4200
 PORT ?= 5000
 PYTHON ?= $(shell command -v python3.11 || command -v python3 || echo python3.11)
 PYTEST_ARGS ?=
+# Tests at a time: one more than there are cores, since a fifth of their time they wait for servers and processes.
+WORKERS ?= $(shell n=$$(nproc 2>/dev/null || echo 2); echo $$((n < 4 ? n + 1 : 4)))
 
 # Which torch. The registry's own Linux wheel is the CUDA build, so the CPU lock names the CPU wheel's version and hash:
 # a machine without a GPU either gets that wheel or an error, never gigabytes of CUDA in silence.
@@ -59,7 +61,7 @@ run: $(STAMP)  ## raw faces to a registered model: the whole chain, then its res
 	@facet summary
 
 test: $(STAMP)  ## every test; choose with PYTEST_ARGS="-m 'not slow' tests/data"
-	@python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
+	@python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 lint: $(STAMP)  ## style, formatting, and who may import whom
 	@ruff check .

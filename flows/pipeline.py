@@ -34,6 +34,8 @@ from flows.retries import retried
 from flows.watch import Watch, leave_in_time
 
 _BUSY_SECONDS = 5.0
+# Between the end of a stopped flow's programs and the signal that ends the flow.
+_SIGNAL_SECONDS = 10.0
 
 
 class Run:
@@ -190,6 +192,9 @@ def _pipeline(params: dict[str, Any], targets: list[str], force: bool, promote_t
             with pages.harmless():
                 pages.show_plan(run.table())
             if failed:
+                if processes.stopping():
+                    # They did not fail: whoever stopped them ends this flow with a signal, which is on its way.
+                    time.sleep(_SIGNAL_SECONDS)
                 return _failed(failed)
             if run.told.get("evaluate", ("cached",))[0] == "completed":
                 with pages.harmless():

@@ -81,6 +81,11 @@ def was_stopped(process: subprocess.Popen) -> bool:
     return process.pid in _stopped
 
 
+def stopping() -> bool:
+    """Whether `stop_all` was called, and nothing new is started."""
+    return _closing.is_set()
+
+
 def stop_all() -> None:
     """Stop every program that this process started, all at once, and start no other."""
     _closing.set()

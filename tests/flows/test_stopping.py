@@ -135,7 +135,8 @@ def test_a_killed_server(training, tmp_path):
     training.server = Server(tmp_path / "mortal", free_port())
     training.server.start()
     try:
-        flow = training.start()
+        # Sooner than the trainer is done.
+        flow = training.start(FACET_SERVER_GRACE="1")
         reached = wait_for_training(training)
         training.server.kill()
         until(lambda: all(p.pid == flow.pid for p in training.processes()), 10, "the trainer is gone")

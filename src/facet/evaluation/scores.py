@@ -136,7 +136,7 @@ def _fidelity_scores(record: Mapping[str, Any]) -> list[Score]:
             name="Fréchet distance",
             path="fidelity.judge.frechet",
             value=three(scores["frechet"]),
-            against=f"floor {scores['frechet_floor']:.3g}, so {scores['frechet_over_floor']:.2f} ×",
+            against=f"floor {scores['frechet_floor']:.3g}; at its N {scores['frechet_over_floor']:.2f} ×",
             meaning="Distance between the drawn and the real faces as two Gaussians in the judge's features; lower is "
             f"better. The floor is that of {protocol['floor_faces']:,} other real faces.",
             show=three,

@@ -11,6 +11,7 @@ import contextlib
 import dataclasses
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -175,6 +176,7 @@ def _create(
         folder = Path(scratch) / "model"
         save_bundle(bundle, folder)
         prove_bundle(folder, bundle)
+        _drop_compiled(folder)
         model = _upload(client, experiment, run, name, bundle, folder)
     ensure_model(client, name)
     version = client.create_model_version(
@@ -215,10 +217,6 @@ def save_bundle(bundle: Bundle, folder: Path) -> None:
         pip_requirements=requirements(),
         metadata={DIGEST_TAG: bundle.digest},
     )
-    for cache in folder.rglob("__pycache__"):
-        for file in cache.iterdir():
-            file.unlink()
-        cache.rmdir()
 
 
 def signature(bundle: Bundle) -> ModelSignature:
@@ -255,6 +253,12 @@ def requirements() -> list[str]:
     """What loading needs, pinned to what is installed; local build marks such as ``+cpu`` are on no index."""
     versions = {name: installed(name) for name in (*_REQUIRED, *_REQUIRED_BY_MLFLOW)}
     return [f"{name}=={version.partition('+')[0]}" for name, version in versions.items() if version]
+
+
+def _drop_compiled(folder: Path) -> None:
+    """Remove what Python compiled while the model was saved and tried out: it belongs to this machine."""
+    for cache in list(folder.rglob("__pycache__")):
+        shutil.rmtree(cache)
 
 
 def prove_bundle(folder: Path, bundle: Bundle) -> None:
