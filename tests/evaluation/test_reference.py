@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import http.server
+import threading
 
 import numpy as np
 import pytest
@@ -11,10 +14,10 @@ from torch_fidelity.feature_extractor_base import FeatureExtractorBase
 from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY, register_feature_extractor
 
 from facet.artifacts import digest_file, read_json, write_json
-from facet.errors import ArtifactError, ParamsError
+from facet.errors import ArtifactError, ParamsError, UnreachableError
 from facet.evaluation import reference as module
 from facet.evaluation.compare import compare
-from facet.evaluation.features import extract
+from facet.evaluation.features import extract, weights_file
 from facet.evaluation.fidelity import frechet_of, gaussian
 from facet.evaluation.record import evaluate
 from facet.evaluation.reference import ExtractorParams, ReferenceParams, load_reference, write_reference
@@ -76,6 +79,36 @@ def folder(extractor, faces, judge_folder, tmp_path_factory):
 def drawn(faces):
     about = {"count": 40, "conditions": "theirs", "first_seed": 0, "sampling": {"steps": 2}, "model": "0" * 64}
     return SampleSet(np.array(faces.pixels[:40]), np.sign(faces.attributes[:40]), np.arange(40), about)
+
+
+def test_weights_from_a_url_are_fetched_once_and_only_with_their_hash(tmp_path, monkeypatch):
+    asked, weights = [], tmp_path / "served" / "weights.pth"
+    weights.parent.mkdir()
+    weights.write_bytes(b"any file: what is in it is looked at later")
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def do_GET(self):
+            asked.append(self.path)
+            super().do_GET()
+
+        def log_message(self, *_):
+            pass
+
+    monkeypatch.setattr(torch.hub, "_hub_dir", str(tmp_path))
+    handler = functools.partial(Quiet, directory=str(weights.parent))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as host:
+        threading.Thread(target=host.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{host.server_port}/{weights.name}"
+        with pytest.raises(ParamsError, match="is no file with sha256 0000"):
+            weights_file(url, "0" * 64)
+        assert not list((tmp_path / "checkpoints").iterdir())
+        found = weights_file(url, digest_file(weights))
+        assert found.read_bytes() == weights.read_bytes()
+        assert weights_file(url, digest_file(weights)) == found
+        host.shutdown()
+    assert len(asked) == 2
+    with pytest.raises(UnreachableError, match="can't be fetched"):
+        weights_file("http://127.0.0.1:9/weights.pth", "1" * 64)
 
 
 def test_a_file_is_named_by_all_that_its_numbers_depend_on(folder, extractor, faces):

@@ -17,7 +17,9 @@ def score(
     reference: Annotated[Path, typer.Argument(help="Folder of real pictures.")],
     samples: Annotated[Path, typer.Argument(help="Folder of pictures to score.")],
     judge: Annotated[Path, typer.Option(help="Judge whose features are compared.")] = Path("artifacts/judge"),
-    inception: Annotated[Path | None, typer.Option(help="torch-fidelity's Inception weights instead.")] = None,
+    inception: Annotated[
+        str | None, typer.Option(help="torch-fidelity's Inception weights instead, a file or a URL.")
+    ] = None,
     sha256: Annotated[str, typer.Option(help="SHA-256 that the Inception weights must have.")] = "",
     resize: Annotated[bool, typer.Option("--resize", help="Bring all pictures to the judge's size.")] = False,
     seed: Annotated[int, typer.Option(min=0, help="Of KID's subsets and of the intervals.")] = 0,

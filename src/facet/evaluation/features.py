@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from torch_fidelity.utils import create_feature_extractor
 
 from facet.artifacts import digest_file, digest_folder
 from facet.data.pixels import to_pixels
-from facet.errors import ArtifactError, ParamsError
+from facet.errors import ArtifactError, ParamsError, UnreachableError
 from facet.models.judge import Judge
 from facet.progress import bar
 
@@ -65,6 +66,25 @@ def judge_extractor(folder: Path) -> FeatureExtractorBase:
 def inception_extractor(weights: Path, sha256: str) -> FeatureExtractorBase:
     """torch-fidelity's Inception-v3 (layers "2048", "logits_unbiased") from weights of this SHA-256."""
     return weighed_extractor(INCEPTION_EXTRACTOR, ["2048", "logits_unbiased"], weights, sha256)
+
+
+def weights_file(given: str, sha256: str) -> Path:
+    """``given`` as a path; of a URL the file in torch's cache, downloaded once and kept only with this SHA-256.
+
+    Raises ParamsError for another hash, UnreachableError where the host does not answer.
+    """
+    if not given.startswith(("https://", "http://")):
+        return Path(given)
+    path = Path(torch.hub.get_dir()) / "checkpoints" / f"{sha256[:16]}-{given.rpartition('/')[2]}"
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            torch.hub.download_url_to_file(given, str(path), hash_prefix=sha256, progress=sys.stderr.isatty())
+        except RuntimeError:
+            raise ParamsError(f"{given} is no file with sha256 {sha256}: check the address and the hash.") from None
+        except OSError as error:
+            raise UnreachableError(f"{given} can't be fetched ({error}): try again, or fetch it by hand.") from None
+    return path
 
 
 def weighed_extractor(name: str, layers: list[str], weights: Path, sha256: str) -> FeatureExtractorBase:

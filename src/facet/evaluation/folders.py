@@ -13,7 +13,13 @@ from PIL import Image
 from torch_fidelity.feature_extractor_base import FeatureExtractorBase
 
 from facet.errors import DataError, ParamsError
-from facet.evaluation.features import digest_extractor, extract_layers, inception_extractor, judge_extractor
+from facet.evaluation.features import (
+    digest_extractor,
+    extract_layers,
+    inception_extractor,
+    judge_extractor,
+    weights_file,
+)
 from facet.evaluation.fidelity import NEIGHBOURS, kid_subset_size
 from facet.evaluation.measures import FEW_SAMPLES, gathered, set_fidelity
 from facet.progress import bar
@@ -48,9 +54,10 @@ def judge_space(folder: Path) -> Space:
     return Space(extractor, f"judge:{digest_extractor(folder)}", int(extractor.judge.config.size))
 
 
-def inception_space(weights: Path, sha256: str) -> Space:
-    """Inception-v3's features, which resize by themselves (bilinear to 299, as every published FID does)."""
-    return Space(inception_extractor(weights, sha256), f"inception:{sha256[:16]}", None)
+def inception_space(weights: str, sha256: str) -> Space:
+    """Inception-v3's features, which resize by themselves (bilinear to 299, as every published FID does), by
+    ``weights``, a file or a URL."""
+    return Space(inception_extractor(weights_file(weights, sha256), sha256), f"inception:{sha256[:16]}", None)
 
 
 def score_folders(reference: Path, samples: Path, space: Space, resize: bool, seed: int) -> dict[str, Any]:

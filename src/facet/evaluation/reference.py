@@ -25,7 +25,7 @@ from torch_fidelity.feature_extractor_base import FeatureExtractorBase
 from facet.artifacts import REFERENCE_SCHEMA, digest_json, read_json, whole_folder, write_json
 from facet.data.datasets import FaceSet
 from facet.errors import ArtifactError, DataError
-from facet.evaluation.features import digest_extractor, extract, judge_extractor, weighed_extractor
+from facet.evaluation.features import digest_extractor, extract, judge_extractor, weighed_extractor, weights_file
 from facet.evaluation.fidelity import Gaussian, frechet_of, gaussian, kid, precision_recall, some_rows
 from facet.params import Between
 from facet.seeding import numpy_stream
@@ -42,7 +42,7 @@ class ExtractorParams:
     layer: str
     # A layer of class logits, for the inception score: "logits_unbiased"; null leaves that score out.
     logits: str | None
-    # torch-fidelity's weights file, outside the chain.
+    # torch-fidelity's weights, outside the chain: a file, or a URL that is fetched once into torch's cache.
     weights: str
     # Its SHA-256, checked before it is loaded; here DVC sees a change of weights.
     sha256: str
@@ -55,7 +55,7 @@ class ExtractorParams:
     def open(self) -> FeatureExtractorBase:
         """The extractor, giving ``layer`` and then ``logits`` where named. Raises ParamsError."""
         layers = [self.layer] if self.logits is None else [self.layer, self.logits]
-        return weighed_extractor(self.name, layers, Path(self.weights), self.sha256)
+        return weighed_extractor(self.name, layers, weights_file(self.weights, self.sha256), self.sha256)
 
 
 @dataclasses.dataclass(frozen=True)
