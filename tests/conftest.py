@@ -17,6 +17,8 @@ os.environ.update(
         "TOKENIZERS_PARALLELISM": "false",
         # Threads that wait for work sleep instead of spinning: the machine may be busy with something else.
         "OMP_WAIT_POLICY": "PASSIVE",
+        # numpy's and scipy's own threads spin against those of the tests beside this one.
+        "OPENBLAS_NUM_THREADS": "1",
     }
 )
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -57,14 +56,12 @@ def test_help_loads_nothing_heavy():
         "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code\n"
         f"print([name for name in {HEAVY!r} if name in sys.modules])"
     )
-    started = time.perf_counter()
     done = subprocess.run(
         [sys.executable, "-c", code], env=tiny.child_environment(), capture_output=True, text=True, check=True
     )
     assert done.stdout.rstrip().endswith("[]"), done.stdout
     for command in ("generate", "draw-faces", "params", "summary"):
         assert command in done.stdout
-    assert time.perf_counter() - started < 5
 
 
 def test_generate_draws_what_the_pipeline_draws(model, tmp_path):

@@ -189,6 +189,8 @@ class Project:
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,
+            # Tests may run where Ctrl-C is ignored (in the background of a shell), which a child would inherit.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
 
     def run(self, module: str = "pipeline", *arguments: str, code: int = 0, **changes: str) -> str:

@@ -75,8 +75,13 @@ def kill_once(project: Project, reached: int, how: signal.Signals, early: bool, 
     time.sleep(wait)
     assert flow.poll() is None, flow.communicate()
     flow.send_signal(how)
-    until(lambda: not project.processes(), 10, lambda: f"all gone after {how.name}: {project.processes()}")
-    flow.communicate()
+
+    def others() -> list:
+        return [process for process in project.processes() if process.pid != flow.pid]
+
+    until(lambda: not others(), 10, lambda: f"all gone after {how.name}: {others()}")
+    flow.communicate(timeout=20)  # it may still tell Prefect
+    assert not project.processes()
     assert not held(project)
     assert newest(project) >= reached, f"{how.name} lost checkpoints"
     return newest(project)

@@ -17,12 +17,6 @@ from tests.flows.conftest import Project, until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
-SLEEP = """python -c "import time; print('at', time.time(), flush=True); time.sleep({s}); open('{out}', 'w')" """
-
-
-def stage(out: str, *deps: str, seconds: float = 0.0, gpu: bool = False) -> dict:
-    return {"cmd": SLEEP.format(s=seconds, out=out), "deps": list(deps), "outs": [out], "meta": {"gpu": gpu}}
-
 
 def fails(sentence: str) -> dict:
     return {"cmd": f"echo 'error: {sentence}' >&2; exit 1", "outs": ["bad"], "deps": ["in.txt"]}
@@ -60,7 +54,7 @@ def test_one_task_a_stage_and_the_graph_is_dvcs(diamond):
 
 
 def test_what_is_unchanged_is_cached_with_the_reason_and_takes_no_gpu(diamond):
-    diamond.run()
+    diamond.dvc("repro")
     # Somebody else has the GPU for all this time.
     lock = Path(diamond.environment()["TMPDIR"]) / f"facet-{os.getuid()}-gpu-all-0.lock"
     with lock.open("a") as held:
@@ -89,12 +83,21 @@ def test_only_the_targets_and_force(diamond):
 
 
 def test_branches_run_side_by_side_within_the_limit(project):
+    """Each stage waits a while for the other to be there at the same time, and says whether it was."""
     project.server.limit_gpu(2)
-    project.stages({name: stage(name, "in.txt", seconds=8, gpu=True) for name in ("judge", "unet")})
-    for slots, together in (("1", False), ("2", True)):
-        said = project.run("pipeline", "--force", FACET_GPU_SLOTS=slots)
-        starts = sorted(float(line.rsplit(" ", 1)[1]) for line in said.splitlines() if " - at " in line)
-        assert (starts[1] - starts[0] < 8) == together
+    look = "for i in $(seq {2}); do test -e {1}.on && break; sleep 0.1; done; test -e {1}.on && touch {0}.met"
+    meet = f"touch {{0}}.on; {look}; sleep 1; rm {{0}}.on; cp in.txt {{0}}"
+    both = (("judge", "unet"), ("unet", "judge"))
+    for slots, tries in (("1", 10), ("2", 400)):
+        commands = {name: meet.format(name, other, tries) for name, other in both}
+        project.stages(
+            {
+                name: {"cmd": commands[name], "deps": ["in.txt"], "outs": [name], "meta": {"gpu": True}}
+                for name, _ in both
+            }
+        )
+        project.run(FACET_GPU_SLOTS=slots)
+        assert [(project.folder / f"{name}.met").exists() for name, _ in both] == [slots == "2"] * 2
 
 
 def test_a_failed_stage_is_told_in_a_sentence_and_what_follows_never_ran(project):
