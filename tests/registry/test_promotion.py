@@ -19,7 +19,7 @@ import pytest
 from facet.errors import RegistryError, UnreachableError
 from facet.registry.ledger import Ledger
 from facet.registry.promotion import promote, reconcile, rollback
-from facet.registry.transaction import Registry, actor, alias_name
+from facet.registry.transaction import Registry
 from tests import tiny
 from tests.registry.versions import MODEL, SHIPPED, HereTrial, add_version, copy_store, opened
 
@@ -364,28 +364,7 @@ def test_two_that_move_different_aliases_do_not_hinder_one_another(store, monkey
     assert [(r.place, r.lost) for r in records()] == [(1, False), (2, False), (3, True), (4, False)]
 
 
-# --- words ------------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("word", "alias"),
-    [("Staging", "staging"), ("STAGING", "staging"), ("Production", "production"), ("ship-it_2", "ship-it_2")],
-)
-def test_the_old_stages_words_are_aliases(word, alias):
-    assert alias_name(word) == alias
-
-
-@pytest.mark.parametrize("word", ["Archived", "None", "latest", "v12", "a b", "", "a/b", "é"])
-def test_words_that_can_not_be_aliases_are_refused(word):
-    with pytest.raises(RegistryError, match=r"is no alias|can't be an alias"):
-        alias_name(word)
-
-
-def test_who_acts(monkeypatch):
-    monkeypatch.setenv("FACET_ACTOR", "nightly")
-    assert actor() == "nightly"
-    monkeypatch.delenv("FACET_ACTOR")
-    assert actor().endswith(f"@{socket.gethostname()}")
+# --- what is not there ------------------------------------------------------------------------------------------------
 
 
 def test_a_dead_server_is_worth_another_try(store, monkeypatch):
