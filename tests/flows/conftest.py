@@ -13,7 +13,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set
 from pathlib import Path
 from typing import Any
 
@@ -199,12 +199,13 @@ class Project:
         assert process.returncode == code, said
         return said
 
-    def processes(self) -> list[psutil.Process]:
-        """All processes at work in the project's folder."""
+    def processes(self, besides: Set[str] = frozenset()) -> list[psutil.Process]:
+        """All processes at work in the project's folder whose command has none of the words ``besides``."""
         found = []
         for process in psutil.process_iter():
             try:
-                if process.cwd() == str(self.folder) and process.status() != psutil.STATUS_ZOMBIE:
+                here = process.cwd() == str(self.folder) and process.status() != psutil.STATUS_ZOMBIE
+                if here and not besides & set(process.cmdline()):
                     found.append(process)
             except psutil.Error:
                 continue

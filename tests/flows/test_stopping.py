@@ -33,12 +33,8 @@ def wait_for_training(project: Project) -> int:
 
 def wait_for_the_end(project: Project) -> None:
     """The trainer's whole tree is gone within ten seconds, and soon the flow that may still tell Prefect."""
-
-    def trains() -> list:
-        return [p for p in project.processes() if not FLOW & set(p.cmdline())]
-
-    until(lambda: not trains(), 10, lambda: f"gone: {[p.cmdline() for p in trains()]}")
-    until(lambda: not project.processes(), 20, lambda: f"gone: {[p.cmdline() for p in project.processes()]}")
+    until(lambda: not project.processes(FLOW), 10, lambda: f"gone: {project.processes(FLOW)}")
+    until(lambda: not project.processes(), 20, lambda: f"gone: {project.processes()}")
 
 
 def finish(project: Project, before: int) -> None:
