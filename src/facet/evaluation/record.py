@@ -116,11 +116,16 @@ def evaluate(
         "protocol": _protocol(samples, reference),
         "made_by": _made_by(),
     }
+    _warn(record, features, reference)
+    return Evaluation(record, drawn.seen, originals, reconstructions)
+
+
+def _warn(record: dict[str, Any], features: np.ndarray, reference: Reference) -> None:
+    """Say on stderr and in ``record`` what a small number of samples does to it."""
     warning = small_n(len(features), features.shape[1], reference.about["floor"]["faces"])
     if warning:
         record["warnings"] = [warning]
         print(f"warning: {warning}", file=sys.stderr)
-    return Evaluation(record, drawn.seen, originals, reconstructions)
 
 
 def _made_by() -> dict[str, Any]:
