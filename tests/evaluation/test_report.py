@@ -38,7 +38,7 @@ def inputs(faces, latents, judge_folder, tmp_path_factory):
         write_json(root / "metrics" / f"{step}.json", content | {"accuracy": 0.5, "warnings": []})
     scores = [{"step": step, "frechet": 90.0 / step, "adherence": 0.3 * step} for step in (1, 2, 3)]
     write_curve(root / "metrics/curves/select.csv", scores)
-    write_json(root / "metrics/select.json", {"step": 3, "of": 3, "frechet": 30.0, "adherence": 0.9})
+    write_json(root / "metrics/select.json", {"step": 3, "of": 3, "chosen": scores[2]})
     light = {name: np.linspace(0, 255, len(faces.ids)) for name in ("brightness", "contrast", "sharpness")}
     shown = Shown(faces, samples, latents, tiny.pipeline(), tiny.judge(), light, {"judge": "1" * 64})
     return root, shown, done

@@ -31,7 +31,7 @@ def compare(
     """
     from facet.evaluation.compare import compare as side_by_side
 
-    rows = side_by_side(_record(a), _record(b), attributes)
+    rows = side_by_side(record_of(a), record_of(b), attributes)
     if as_json:
         scores = [dataclasses.asdict(row) | {"significant": row.significant} for row in rows]
         print(json.dumps({"a": a, "b": b, "scores": scores}))
@@ -42,7 +42,7 @@ def compare(
 # --- reading ----------------------------------------------------------------------------------------------------------
 
 
-def _record(given: str) -> dict[str, Any]:
+def record_of(given: str) -> dict[str, Any]:
     if given.startswith(REGISTERED):
         from facet.registry.references import registered_record
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from facet.artifacts import EVALUATION, EVALUATION_SCHEMA, REPORT, REPORTS, read_json, whole_file
-from facet.cli.evaluation import _record
+from facet.cli.evaluation import record_of
 from facet.cli.options import AsJson
 from facet.errors import ArtifactError, ParamsError
 
@@ -37,7 +37,7 @@ def report(
     if out.resolve() == REPORT.resolve():
         raise ParamsError(f"{REPORT} is an out of the step `evaluate`, which DVC would make again: give another --out.")
     record, page = read_json(EVALUATION, EVALUATION_SCHEMA), _page()
-    name, other = _newest(record) if against is None else (against, _record(against))
+    name, other = _newest(record) if against is None else (against, record_of(against))
     found = compared(record, name, other)
     page = with_comparison(page, record, found)
     with whole_file(out) as scratch:

@@ -36,7 +36,7 @@ def main() -> None:
     step = best(scores, params.by)
     write_curve(CURVES / "select.csv", [{"step": float(at)} | score for at, score in scores.items()])
     write_json(SELECTION, {"schema": SELECTION_SCHEMA, "step": step, "by": params.by, "faces": params.faces})
-    write_json(METRICS / "select.json", {"step": step, "of": max(found)} | scores[step])
+    write_json(METRICS / "select.json", {"step": step, "of": max(found), "chosen": scores[step]})
 
 
 if __name__ == "__main__":
