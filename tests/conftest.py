@@ -30,6 +30,7 @@ from facet.data.drawn import write_drawn_set
 from facet.data.latents import LatentSet, load_latents
 from facet.data.layouts import RawSet, read_celeba
 from facet.data.manifest import PrepareParams, write_faces
+from facet.data.sentences import SentenceSet, load_sentences
 from facet.torchvision_ops import declare_missing
 
 # A test module may import diffusers or torch-fidelity before anything of facet that needs this.
@@ -86,17 +87,33 @@ def faces(faces_folder) -> FaceSet:
 @pytest.fixture(scope="session")
 def latents_folder(faces, tmp_path_factory) -> Path:
     """artifacts/latents of an untrained autoencoder, 4 x 4 x 4. Read only."""
-    from facet.training.encoding import EncodeParams, encode_faces
+    from facet.training.encoding import LatentParams, encode_faces
     from tests import tiny
 
     folder = tmp_path_factory.mktemp("latents") / "latents"
-    encode_faces(tiny.autoencoder(), faces, EncodeParams(batch_size=16, precision="fp32"), folder)
+    encode_faces(tiny.autoencoder(), faces, LatentParams(batch_size=16, precision="fp32"), folder)
     return folder
 
 
 @pytest.fixture(scope="session")
 def latents(latents_folder) -> LatentSet:
     return load_latents(latents_folder)
+
+
+@pytest.fixture(scope="session")
+def text_folder(faces, tmp_path_factory) -> Path:
+    """artifacts/text of a small text model to be trained, two captions a face. Read only."""
+    from facet.training.captioning import TextParams, write_sentences
+    from tests import tiny
+
+    folder = tmp_path_factory.mktemp("text") / "text"
+    write_sentences(faces, TextParams(pretrained=None, captions=2, model=tiny.TEXT), 0, folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def sentences(text_folder) -> SentenceSet:
+    return load_sentences(text_folder)
 
 
 @pytest.fixture(scope="session")

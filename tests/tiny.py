@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import copy
+import functools
 import os
 import random
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import yaml
 
 from facet.data.attributes import CELEBA_ATTRIBUTES
+from facet.data.captions import write_caption
 from facet.diffusion.objective import ObjectiveParams
-from facet.diffusion.pipeline import FacePipeline, SamplingParams
+from facet.diffusion.pipeline import FacePipeline
+from facet.diffusion.sampling import SamplingParams
 from facet.diffusion.schedulers import build_scheduler
 from facet.models.autoencoder import AutoencoderParams, PatchAutoencoderKL, build_autoencoder
+from facet.models.conditioning import Conditioning
 from facet.models.denoiser import Denoiser, DenoiserParams, build_denoiser
 from facet.models.judge import Judge
+from facet.models.text import CLIPTokenizer, TextModelParams, build_text_model, train_tokenizer
 from facet.training.loop import LoopParams
 from facet.training.unet import DropoutParams
 from facet.training.vae import ReconstructionParams
@@ -31,10 +37,17 @@ VAE = AutoencoderParams(
 DENOISER = DenoiserParams(
     channels=(16, 32), attention=(False, True), layers_per_block=1, token_dim=16, head_dim=8, norm_groups=8
 )
-DROPOUT = DropoutParams(whole=0.1, some=0.2)
+DROPOUT = DropoutParams(attributes=0.1, some=0.2, text=0.5)
+TEXT = TextModelParams(vocabulary=700, length=24, width=16, layers=1, heads=2)
 RECONSTRUCTION = ReconstructionParams(l1=1.0, l2=1.0, gradient=1.0, kl=1e-4)
 SAMPLING = SamplingParams(
-    sampler="dpm++", steps=4, guidance_scale=2.0, guidance_interval=(0.2, 0.8), precision="fp32", batch_size=8
+    sampler="dpm++",
+    steps=4,
+    guidance_scale=2.0,
+    guidance_interval=(0.2, 0.8),
+    guidance_rescale=0.0,
+    precision="fp32",
+    batch_size=8,
 )
 LOOP: dict[str, Any] = {
     "steps": 24,
@@ -66,10 +79,24 @@ def autoencoder(seed: int = 0) -> PatchAutoencoderKL:
     return vae
 
 
-def denoiser(seed: int = 1, params: DenoiserParams = DENOISER, names: tuple[str, ...] = CELEBA_ATTRIBUTES) -> Denoiser:
-    """A denoiser of 4 x 4 x 4 latents under these attributes."""
+@functools.cache
+def tokenizer() -> CLIPTokenizer:
+    """One that has read captions of two hundred faces of any attributes."""
+    states = np.random.default_rng(0).choice([-1, 1], size=(200, len(CELEBA_ATTRIBUTES)))
+    return train_tokenizer([write_caption(row, CELEBA_ATTRIBUTES, 0, i).text for i, row in enumerate(states)], TEXT)
+
+
+def denoiser(
+    seed: int = 1,
+    params: DenoiserParams = DENOISER,
+    names: tuple[str, ...] = CELEBA_ATTRIBUTES,
+    reads: bool = True,
+    words: CLIPTokenizer | None = None,
+) -> Denoiser:
+    """A denoiser of 4 x 4 x 4 latents under these attributes and, where it reads, captions of these ``words``."""
     torch.manual_seed(seed)
-    return build_denoiser(params, (4, 4, 4), names)
+    text = build_text_model(TEXT, words or tokenizer()) if reads else None
+    return build_denoiser(params, (4, 4, 4), names, text)
 
 
 def judge(seed: int = 2) -> Judge:
@@ -78,9 +105,15 @@ def judge(seed: int = 2) -> Judge:
     return Judge(CELEBA_ATTRIBUTES, SIZE, (8, 16, 16), 16).eval()
 
 
-def pipeline(sampling: SamplingParams = SAMPLING, objective: ObjectiveParams = FLOW, seed: int = 1) -> FacePipeline:
+def pipeline(
+    sampling: SamplingParams = SAMPLING,
+    objective: ObjectiveParams = FLOW,
+    seed: int = 1,
+    conditioning: Conditioning = "both",
+) -> FacePipeline:
     """A pipeline with random weights, in eval mode, without a progress bar."""
-    network = denoiser(seed).eval()
+    reads = conditioning in ("text", "both")
+    network = denoiser(seed, reads=reads).eval()
     drawn = FacePipeline(
         vae=autoencoder(),
         unet=network.unet,
@@ -90,6 +123,10 @@ def pipeline(sampling: SamplingParams = SAMPLING, objective: ObjectiveParams = F
         latents_std=[1.0, 0.9, 1.1, 1.2],
         objective=vars(objective),
         sampling=vars(sampling),
+        conditioning=conditioning,
+        closed_vocabulary=reads,
+        tokenizer=tokenizer() if reads else None,
+        text_encoder=network.text_encoder if reads else None,
     )
     drawn.set_progress_bar_config(disable=True)
     return drawn
@@ -103,6 +140,7 @@ def chain_params() -> dict[str, Any]:
         "prepare": {"size": SIZE},
         "train_vae": {"model": vars(VAE) | {"channels": list(VAE.channels)}, "loop": loop},
         "tune_decoder": {"adversary": {"width": 8}, "loop": loop},
+        "encode": {"text": {"captions": 2, "model": vars(TEXT)}},
         "train_unet": {
             "model": vars(DENOISER) | {"channels": [16, 32], "attention": [False, True]},
             "loop": loop,

@@ -26,6 +26,7 @@ FACES = Path("artifacts/faces")
 VALIDATION = Path("artifacts/validation.json")
 VAE = Path("artifacts/vae")
 LATENTS = Path("artifacts/latents")
+TEXT = Path("artifacts/text")
 DECODER = Path("artifacts/decoder")
 UNET = Path("artifacts/unet")
 SELECTION = Path("artifacts/selection.json")
@@ -48,10 +49,11 @@ CHECKPOINTS = Path("checkpoints")
 RUNS = Path("runs")
 
 # Bumped whenever a reader of the older layout would misread the newer one.
-FACES_SCHEMA = "facet.faces/1"
+FACES_SCHEMA = "facet.faces/2"
 VALIDATION_SCHEMA = "facet.validation/1"
 LATENTS_SCHEMA = "facet.latents/1"
-DENOISER_SCHEMA = "facet.denoiser/1"
+TEXT_SCHEMA = "facet.text/1"
+DENOISER_SCHEMA = "facet.denoiser/2"
 REFERENCE_SCHEMA = "facet.reference/1"
 SAMPLES_SCHEMA = "facet.samples/1"
 SELECTION_SCHEMA = "facet.selection/1"

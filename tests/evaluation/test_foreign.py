@@ -65,13 +65,13 @@ def scored(folder, against, asked=FEW):
 
 def test_facets_own_pipeline_gets_the_record_of_the_chain(artifacts, against, faces, tmp_path):
     """The chain's way, step by step, with latents of the pipeline's own autoencoder."""
-    from facet.training.encoding import EncodeParams, encode_faces
+    from facet.training.encoding import LatentParams, encode_faces
 
     pipeline = load_pipeline(artifacts / "pipeline")
     states = conditions(faces, 16, seed=3)
     digest, some = digest_folder(artifacts / "pipeline"), part_of(states, 4, seed=3)
     write_samples(pipeline, digest, states, tmp_path / "samples", unconditional=8, partial=some)
-    encode_faces(pipeline.vae, faces, EncodeParams(batch_size=128, precision="auto"), tmp_path / "latents")
+    encode_faces(pipeline.vae, faces, LatentParams(batch_size=128, precision="auto"), tmp_path / "latents")
     samples, latents = load_samples(tmp_path / "samples"), load_latents(tmp_path / "latents")
     reference = load_reference(artifacts / "reference")
     chain = evaluate((), samples, faces, reference, artifacts / "judge", pipeline.vae, 3, latents).record

@@ -9,14 +9,15 @@ import torch
 
 from facet.errors import ArtifactError, ParamsError
 from facet.models.autoencoder import build_autoencoder, fetch_pretrained, latent_shape, load_autoencoder, save_model
-from facet.models.conditioning import AttributeEncoder
+from facet.models.conditioning import ConditionEncoder
 from facet.models.denoiser import load_denoiser, save_denoiser
+from facet.models.text import token_ids
 from tests import tiny
 
 
 def test_every_attribute_and_state_owns_its_vector():
     torch.manual_seed(0)
-    encoder = AttributeEncoder(("a", "b"), token_dim=4, pooled_dim=6)
+    encoder = ConditionEncoder(("a", "b"), token_dim=4, pooled_dim=6)
     states = torch.tensor([[a, b] for a in (-1, 0, 1) for b in (-1, 0, 1)])
     tokens, pooled = encoder(states)
     assert (tokens.shape, pooled.shape) == ((9, 2, 4), (9, 6))
@@ -57,13 +58,14 @@ def test_another_kind_of_model_is_refused(tmp_path):
 def test_a_saved_denoiser_predicts_the_same(tmp_path):
     network = tiny.denoiser().eval()
     save_denoiser(network, {"latents_mean": [0.0]}, tmp_path)
-    unet, encoder, about = load_denoiser(tmp_path)
+    loaded, about = load_denoiser(tmp_path)
     assert about["latents_mean"] == [0.0]
     x, time, states = torch.randn(2, 4, 4, 4), torch.tensor([3.0, 900.0]), torch.randint(-1, 2, (2, 40))
+    ids = token_ids(tiny.tokenizer(), ["a smiling man", "no hat"], tiny.TEXT.length)
     with torch.no_grad():
-        tokens, pooled = encoder(states)
-        loaded = unet(x, time, encoder_hidden_states=tokens, class_labels=pooled).sample
-        assert torch.equal(network(x, time, states), loaded)
+        one, other = network(x, time, states, ids), loaded(x, time, states, ids)
+    assert torch.equal(one.target, other.target)
+    assert torch.equal(one.reading, other.reading)
     with pytest.raises(ArtifactError, match="dvc repro"):
         load_denoiser(tmp_path / "none")
 

@@ -15,7 +15,8 @@ import torch
 
 from facet.artifacts import FACES_SCHEMA, VALIDATION_SCHEMA, digest_folder, write_json
 from facet.diffusion.objective import ObjectiveParams
-from facet.diffusion.pipeline import FacePipeline, SamplingParams, load_pipeline, save_pipeline
+from facet.diffusion.pipeline import FacePipeline, load_pipeline, save_pipeline
+from facet.diffusion.sampling import SamplingParams
 from facet.diffusion.schedulers import build_scheduler
 from facet.errors import ArtifactError, RegistryError, UnreachableError
 from facet.models.autoencoder import AutoencoderParams, build_autoencoder

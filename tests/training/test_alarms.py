@@ -12,7 +12,7 @@ from torch import nn
 
 from facet.diffusion.objective import build_objective
 from facet.errors import TrainingError
-from facet.models.denoiser import Denoiser
+from facet.models.denoiser import Denoiser, Prediction
 from facet.stages import train_unet
 from facet.training import alarms
 from facet.training.checkpoint import CheckpointStore
@@ -39,13 +39,13 @@ def make_unet_task(faces, latents):
 
     def make(**changes) -> DenoiserTask:
         given = {
-            "denoiser": tiny.denoiser(),
+            "denoiser": tiny.denoiser(reads=False),
             "objective": build_objective(tiny.FLOW),
             "moments": latents.moments[rows],
             "states": faces.attributes[rows],
             "mean": latents.mean,
             "std": latents.std,
-            "dropout": DropoutParams(0.1, 0.2),
+            "dropout": DropoutParams(0.1, 0.2, 0.0),
             "device": CPU,
         }
         return DenoiserTask(**given | changes)
@@ -160,7 +160,8 @@ def test_a_condition_whose_pooled_half_is_dropped_on_the_way_is_found(make_unet_
     def without_pooled(self, latents, timestep, states):
         tokens, pooled = self.condition_encoder(states)
         none = torch.zeros_like(pooled)
-        return self.unet(latents, timestep, encoder_hidden_states=tokens, class_labels=none).sample
+        made = self.unet(latents, timestep, encoder_hidden_states=tokens, class_labels=none)
+        return Prediction(made.sample, None)
 
     monkeypatch.setattr(Denoiser, "forward", without_pooled)
     with pytest.raises(TrainingError, match=r"condition_encoder\.pooled\.weight"):
@@ -181,7 +182,7 @@ def test_an_average_that_is_never_updated_stops_the_run(accelerator, monkeypatch
 
 def test_a_denoiser_that_ignores_its_condition_is_warned_of(make_unet_task, accelerator):
     """All attributes dropped, always: what a wrong dropout mask does."""
-    task = make_unet_task(dropout=DropoutParams(1.0, 0.0))
+    task = make_unet_task(dropout=DropoutParams(1.0, 0.0, 0.0))
     network = task.players["denoiser"]
     finish(task, accelerator)
     batch = Batch(rows_of_step(0, 16, task.rows, 0), 60, 0, 16, slice(0, 16))
@@ -195,14 +196,21 @@ def test_a_denoiser_that_ignores_its_condition_is_warned_of(make_unet_task, acce
     assert len(shown) == 1
 
 
-def test_the_step_shows_the_warning_and_keeps_it_in_its_metrics(faces_folder, latents_folder, tmp_path, monkeypatch):
+def test_the_step_shows_the_warning_and_keeps_it_in_its_metrics(
+    faces_folder, latents_folder, text_folder, tmp_path, monkeypatch
+):
     """The classic: the condition is computed and then not handed on."""
     forward = Denoiser.forward
-    monkeypatch.setattr(Denoiser, "forward", lambda self, x, t, states: forward(self, x, t, states * 0))
+
+    def deaf(self, x, t, states, ids):
+        return forward(self, x, t, states * 0, torch.zeros_like(ids))
+
+    monkeypatch.setattr(Denoiser, "forward", deaf)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "artifacts").mkdir()
     (tmp_path / "artifacts/faces").symlink_to(faces_folder)
     (tmp_path / "artifacts/latents").symlink_to(latents_folder)
+    (tmp_path / "artifacts/text").symlink_to(text_folder)
     tiny.write_params(tmp_path, tiny.chain_params())
     with pytest.warns(alarms.TrainingWarning, match="condition is ignored"):
         train_unet.main()

@@ -11,13 +11,14 @@ from torch import nn
 
 from facet.diffusion.objective import build_objective
 from facet.errors import ArtifactError
+from facet.models.text import load_tokenizer
 from facet.params import build
 from facet.training.checkpoint import CheckpointStore
 from facet.training.decoder import AdversaryParams, DecoderTask
 from facet.training.ema import Ema
 from facet.training.judge import JudgeParams, JudgeTask
 from facet.training.loop import LoopParams, learning_rate, rows_of_step, train
-from facet.training.unet import DenoiserTask, DropoutParams, drop_conditions
+from facet.training.unet import DenoiserTask, DropoutParams, Sentences, drop_attributes
 from facet.training.vae import VaeTask
 from tests import tiny
 
@@ -30,7 +31,7 @@ def accelerator() -> Accelerator:
 
 
 @pytest.fixture
-def make_task(faces, latents):
+def make_task(faces, latents, sentences, text_folder):
     """Task name -> a fresh task, the same weights each time."""
     rows = faces.rows("train")
     pixels, moments, states = faces.pixels[rows], latents.moments[rows], faces.attributes[rows]
@@ -38,8 +39,10 @@ def make_task(faces, latents):
     def make(name: str):
         if name == "unet":
             objective = build_objective(tiny.FLOW)
+            read = Sentences(sentences, rows, CPU)
+            denoiser = tiny.denoiser(words=load_tokenizer(text_folder / "tokenizer"))
             return DenoiserTask(
-                tiny.denoiser(), objective, moments, states, latents.mean, latents.std, tiny.DROPOUT, CPU
+                denoiser, objective, moments, states, latents.mean, latents.std, tiny.DROPOUT, CPU, read, 0.3
             )
         if name == "vae":
             return VaeTask(tiny.autoencoder(), pixels, tiny.RECONSTRUCTION, CPU)
@@ -223,7 +226,8 @@ def test_another_seed_ends_elsewhere(make_task, accelerator):
 def test_conditions_are_dropped_at_the_rates_asked_for():
     generator = torch.Generator().manual_seed(0)
     which, each = torch.rand(20_000, 2, generator=generator), torch.rand(20_000, 40, generator=generator)
-    kept = (drop_conditions(torch.ones(20_000, 40), which, each, DropoutParams(whole=0.1, some=0.3)) != 0).sum(dim=1)
+    rates = DropoutParams(attributes=0.1, some=0.3, text=0.0)
+    kept = (drop_attributes(torch.ones(20_000, 40), which, each, rates) != 0).sum(dim=1)
     assert (kept == 0).float().mean() == pytest.approx(0.1 + 0.3 / 41, abs=0.01)
     assert (kept == 40).float().mean() == pytest.approx(0.6 + 0.3 / 41, abs=0.01)
     part = kept[(kept > 0) & (kept < 40)].float()
@@ -235,7 +239,7 @@ def test_conditions_are_dropped_at_the_rates_asked_for():
 @pytest.mark.parametrize(("whole", "some", "kept"), [(0.0, 0.0, 1.0), (1.0, 0.0, 0.0)])
 def test_the_ends_of_dropout_are_exact(whole, some, kept):
     states = torch.tensor([[-1, 1, -1]] * 50)
-    out = drop_conditions(states, torch.rand(50, 2), torch.rand(50, 3), DropoutParams(whole, some))
+    out = drop_attributes(states, torch.rand(50, 2), torch.rand(50, 3), DropoutParams(whole, some, 0.0))
     assert (out != 0).float().mean() == kept
     assert set(out.unique().tolist()) <= {-1, 0, 1}
 

@@ -43,7 +43,7 @@ def generate(
         print(json.dumps(names) if as_json else "\n".join(names))
         return
     faces = pipeline(
-        attributes, num_images=num, seeds=seed, steps=steps, guidance_scale=guidance, output_type="np"
+        attributes=attributes, num_images=num, seeds=seed, steps=steps, guidance_scale=guidance, output_type="np"
     ).images
     save_picture(grid(faces, columns=math.ceil(math.sqrt(num)), zoom=2), out)
     facts = {"out": str(out), "faces": num, "seeds": [seed, seed + num - 1], "attributes": attributes}

@@ -56,6 +56,15 @@ CELEBA_ATTRIBUTES: tuple[str, ...] = (
     "Young",
 )
 
+# Attributes of which a face has at most one; whoever asks for two of a group asks for nothing that exists.
+EXCLUSIVE: tuple[frozenset[str], ...] = (
+    frozenset({"Black_Hair", "Blond_Hair", "Brown_Hair", "Gray_Hair"}),
+    frozenset({"Straight_Hair", "Wavy_Hair"}),
+    frozenset({"Bald", "Bangs"}),
+    *(frozenset({"Bald", f"{hair}_Hair"}) for hair in ("Straight", "Wavy")),
+    *(frozenset({"No_Beard", beard}) for beard in ("Goatee", "Mustache", "5_o_Clock_Shadow")),
+)
+
 
 def parse_request(text: str, names: Sequence[str]) -> np.ndarray:
     """Turn ``"Smiling,Eyeglasses,-Male"`` into states, int8 [len(names)], every unnamed attribute UNKNOWN.

@@ -15,13 +15,15 @@ from facet.errors import ArtifactError
 
 @dataclasses.dataclass(frozen=True)
 class FaceSet:
-    """The prepared faces: ``pixels`` uint8 [n, size, size, 3], ``attributes`` int8 [n, k], ``split`` str [n]."""
+    """The prepared faces: ``pixels`` uint8 [n, size, size, 3], ``attributes`` int8 [n, k], ``split`` str [n];
+    ``captions`` holds those that came with the data, none or some for each face."""
 
     pixels: np.ndarray
     attributes: np.ndarray
     split: np.ndarray
     identity: np.ndarray
     ids: np.ndarray
+    captions: list[list[str]]
     about: dict
 
     @property
@@ -57,6 +59,7 @@ def load_faces(folder: Path) -> FaceSet:
         split=table["split"].to_numpy().astype(str),
         identity=table["identity"].to_numpy(),
         ids=table["id"].to_numpy().astype(str),
+        captions=table["captions"].to_pylist(),
         about=about,
     )
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 Severity = Literal["fail", "warn"]
 
 # The manifest's columns beside the attributes (facet.data.manifest), and the one this module adds to the table.
-_FIXED = ("id", "shard", "row", "split", "identity", "brightness", "contrast", "sharpness")
+_FIXED = ("id", "shard", "row", "split", "identity", "brightness", "contrast", "sharpness", "captions")
 _SPLITS_OF_IDENTITY = "splits_of_identity"
 _QUALITY = ("brightness", "contrast", "sharpness")
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import json
 import zipfile
 import zlib
 from collections import Counter
@@ -19,6 +21,7 @@ _ATTRIBUTES = "list_attr_celeba.txt"
 _PARTITION = "list_eval_partition.txt"
 _IDENTITY = "identity_CelebA.txt"
 _IMAGES = "img_align_celeba"
+_CAPTIONS = "metadata.jsonl"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,7 +29,8 @@ class RawSet:
     """Pictures and what is known of them; row i of every field speaks of picture i.
 
     ``attributes`` is int8 [n, len(names)] of ABSENT, UNKNOWN, PRESENT; ``splits`` indexes SPLITS; ``identities`` is
-    int64 [n], -1 where not known; ``read`` returns the encoded bytes of a picture by id.
+    int64 [n], -1 where not known; ``read`` returns the encoded bytes of a picture by id; ``captions`` holds none
+    or some for each picture, or is empty.
     """
 
     ids: tuple[str, ...]
@@ -35,13 +39,17 @@ class RawSet:
     splits: np.ndarray
     identities: np.ndarray
     read: Callable[[str], bytes]
+    captions: tuple[tuple[str, ...], ...] = ()
 
     def __len__(self) -> int:
         return len(self.ids)
 
 
 def read_celeba(root: Path) -> RawSet:
-    """CelebA's own layout: the two tables, optionally identities, and the pictures as a folder or as the zip.
+    """CelebA's own layout: the two tables, optionally identities and captions, the pictures as a folder or as the zip.
+
+    Captions are in ``metadata.jsonl`` as Hugging Face's image folders have them, one object a line with ``file_name``
+    and ``text``; a picture may have several lines, or none.
 
     Raises DataError naming file and line for a missing table, a wrong column, a value that is neither -1 nor 1, or
     tables that disagree about which pictures exist.
@@ -52,7 +60,8 @@ def read_celeba(root: Path) -> RawSet:
     splits = _read_column(root / _PARTITION, ids, allowed=range(len(SPLITS)))
     identity_table = root / _IDENTITY
     identities = _read_column(identity_table, ids) if identity_table.exists() else np.full(len(ids), -1)
-    return RawSet(ids, names, attributes, splits, identities, _image_reader(root, ids))
+    captions = _read_captions(root / _CAPTIONS, ids)
+    return RawSet(ids, names, attributes, splits, identities, _image_reader(root, ids), captions)
 
 
 def _read_lines(path: Path) -> list[str]:
@@ -114,6 +123,29 @@ def _read_column(path: Path, ids: tuple[str, ...], allowed: range | None = None)
     if missing:
         raise DataError(f"{path} has no row for {missing[0]} ({len(missing)} missing): fetch the matching tables.")
     return np.array([values[name] for name in ids], dtype=np.int64)
+
+
+def _read_captions(path: Path, ids: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
+    """The captions of each picture, in the order of ``ids``; none where there is no such file."""
+    captions: dict[str, list[str]] = {name: [] for name in ids}
+    if path.is_file():
+        for number, line in enumerate(_read_lines(path), start=1):
+            if line.strip():
+                name, text = _caption_of(path, number, line)
+                captions.get(name, []).append(text)
+    return tuple(tuple(own) for own in captions.values())
+
+
+def _caption_of(path: Path, number: int, line: str) -> tuple[str, str]:
+    """(file name without folders, caption) of a line of metadata.jsonl."""
+    with contextlib.suppress(json.JSONDecodeError):
+        row = json.loads(line)
+        if isinstance(row, dict) and all(isinstance(row.get(key), str) for key in ("file_name", "text")):
+            # Nothing is opened by this name; it is looked up among those of the attribute table.
+            return row["file_name"].rpartition("/")[2], " ".join(row["text"].split())
+    raise DataError(
+        f'{path}, line {number}: expected {{"file_name": "000001.jpg", "text": "a caption"}}; mend the line.'
+    )
 
 
 def _image_reader(root: Path, ids: tuple[str, ...]) -> Callable[[str], bytes]:

@@ -3,7 +3,8 @@
 ``artifacts/faces/`` holds
 
 - ``faces.json``       schema, size, crop rule, attribute names, counts by split, shards with their sha256
-- ``manifest.parquet`` one row a face: id, shard, row, split, identity, quality figures, one int8 column an attribute
+- ``manifest.parquet`` one row a face: id, shard, row, split, identity, quality figures, the captions that came
+  with it, one int8 column an attribute
 - ``faces-00000.safetensors`` …  tensor "faces", uint8 [n, size, size, 3] RGB, in the manifest's order
 """
 
@@ -110,6 +111,7 @@ def _table(raw: RawSet, figures: np.ndarray, per_shard: int) -> pa.Table:
         "brightness": pa.array(figures[:, 0]),
         "contrast": pa.array(figures[:, 1]),
         "sharpness": pa.array(figures[:, 2]),
+        "captions": pa.array(raw.captions or [()] * len(raw), pa.list_(pa.string())),
     }
     columns |= {name: pa.array(raw.attributes[:, k], pa.int8()) for k, name in enumerate(raw.names)}
     return pa.table(columns)

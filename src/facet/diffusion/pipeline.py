@@ -1,13 +1,13 @@
-"""FacePipeline: attributes and seeds in, faces out; a diffusers DiffusionPipeline."""
+"""FacePipeline: attributes, a sentence, a photo and seeds in, faces out; a diffusers DiffusionPipeline."""
 
 from __future__ import annotations
 
 import dataclasses
-import math
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
@@ -15,19 +15,30 @@ from diffusers import AutoencoderKL, DiffusionPipeline, UNet2DConditionModel
 from diffusers.utils import BaseOutput
 from diffusers.utils import logging as diffusers_logging
 from PIL import Image
+from transformers.utils import logging as transformers_logging
 
 from facet.artifacts import read_json, write_json
-from facet.data.attributes import UNKNOWN, parse_request
-from facet.data.pixels import to_uint8
+from facet.data.pixels import to_pixels, to_uint8
 from facet.diffusion.objective import ObjectiveParams
-from facet.diffusion.schedulers import SamplerName, build_scheduler
-from facet.errors import ParamsError
-from facet.models.autoencoder import load_autoencoder, save_model
-from facet.models.conditioning import AttributeEncoder
+from facet.diffusion.photos import Photo, Start, as_faces, as_masks
+from facet.diffusion.requests import Request, build_request
+from facet.diffusion.sampling import Condition, Known, Sampler, SamplingParams, resolve_sampling
+from facet.diffusion.schedulers import build_scheduler
+from facet.models.autoencoder import downscale, load_autoencoder, save_model
+from facet.models.conditioning import ConditionEncoder, Conditioning
 from facet.models.denoiser import load_denoiser
-from facet.params import Between, Positive
-from facet.precision import Precision, autocast
-from facet.seeding import torch_stream
+from facet.models.text import (
+    CLIPTextModel,
+    CLIPTokenizer,
+    cut_off,
+    load_text_model,
+    load_tokenizer,
+    save_tokenizer,
+    text_features,
+    token_ids,
+    unread_words,
+)
+from facet.precision import autocast
 
 # CPU kernels choose their blocking by the number of rows and of threads, and with it the last bits of each row. So on a
 # CPU the network always sees 16 rows, the last of them repeated where fewer are asked for
@@ -35,56 +46,56 @@ from facet.seeding import torch_stream
 _ROWS = 16
 
 
-@dataclasses.dataclass(frozen=True)
-class SamplingParams:
-    """How the denoiser is run; kept with the model as its defaults, and part of every score's protocol."""
-
-    # One of diffusers' schedulers, by name.
-    sampler: SamplerName
-    # Denoising steps; the network runs once a step, twice where guided.
-    steps: Annotated[int, Between(1, 1000)]
-    # Classifier-free guidance scale (Ho & Salimans, 2022); 1 is no guidance.
-    guidance_scale: Annotated[float, Between(0, 30)]
-    # Part of the time axis (1 = pure noise) in which guidance acts (Kynkäänniemi et al., 2024).
-    guidance_interval: tuple[Annotated[float, Between(0, 1)], ...]
-    # auto | fp32 | bf16
-    precision: Precision
-    # Pictures drawn at a time on a GPU; a CPU draws 16 at a time, so that it has no influence on the pixels.
-    batch_size: Positive
-
-    def __post_init__(self) -> None:
-        if len(self.guidance_interval) != 2 or self.guidance_interval[0] > self.guidance_interval[1]:
-            raise ValueError(f"guidance_interval is {list(self.guidance_interval)}, expected [low, high] in 0..1")
+# diffusers' convention: (pipeline, index of the step, timestep, {"latents": …}) -> what of it to change.
+StepCallback = Callable[["FacePipeline", int, torch.Tensor, dict[str, torch.Tensor]], dict[str, torch.Tensor] | None]
 
 
 @dataclasses.dataclass
 class FaceOutput(BaseOutput):
-    """Drawn faces: a list of PIL images, or uint8 [n, h, w, 3]."""
+    """Drawn faces: a list of PIL images, uint8 [n, h, w, 3], or a float tensor [n, 3, h, w] in [0, 1]."""
 
-    images: list[Image.Image] | np.ndarray
+    images: list[Image.Image] | np.ndarray | torch.Tensor
 
 
 class FacePipeline(DiffusionPipeline):
-    """Latent diffusion over standardised latents: noise -> denoiser under guidance -> autoencoder -> pixels."""
+    """Latent diffusion over standardised latents: noise or photo -> guided denoiser -> autoencoder -> pixels."""
 
-    model_cpu_offload_seq = "condition_encoder->unet->vae"
+    model_cpu_offload_seq = "text_encoder->condition_encoder->unet->vae"
+    _optional_components: ClassVar = ["tokenizer", "text_encoder"]
 
-    # diffusers takes constructor arguments without a default for networks; these four have one for that reason alone.
+    # diffusers takes constructor arguments without a default for networks; the others have one for that reason alone.
     def __init__(
         self,
         vae: AutoencoderKL,
         unet: UNet2DConditionModel,
-        condition_encoder: AttributeEncoder,
+        condition_encoder: ConditionEncoder,
         scheduler: object,
+        tokenizer: CLIPTokenizer | None = None,
+        text_encoder: CLIPTextModel | None = None,
         latents_mean: list[float] = (),
         latents_std: list[float] = (),
         objective: dict | None = None,
         sampling: dict | None = None,
+        conditioning: str = "attributes",
+        closed_vocabulary: bool = False,
     ):
+        """``closed_vocabulary``: the text encoder knows no word but those of its training captions."""
         super().__init__()
-        self.register_modules(vae=vae, unet=unet, condition_encoder=condition_encoder, scheduler=scheduler)
+        self.register_modules(
+            vae=vae,
+            unet=unet,
+            condition_encoder=condition_encoder,
+            scheduler=scheduler,
+            tokenizer=tokenizer,
+            text_encoder=text_encoder,
+        )
         self.register_to_config(
-            latents_mean=list(latents_mean), latents_std=list(latents_std), objective=objective, sampling=sampling
+            latents_mean=list(latents_mean),
+            latents_std=list(latents_std),
+            objective=objective,
+            sampling=sampling,
+            conditioning=conditioning,
+            closed_vocabulary=closed_vocabulary,
         )
 
     @property
@@ -92,149 +103,197 @@ class FacePipeline(DiffusionPipeline):
         """The attributes this model was trained with, in the order of the states' columns."""
         return tuple(self.condition_encoder.config.attribute_names)
 
-    @torch.no_grad()
-    def __call__(
-        self,
-        attributes: str | np.ndarray | torch.Tensor = "",
-        num_images: int = 1,
-        seeds: Sequence[int] | int = 0,
-        steps: int | None = None,
-        guidance_scale: float | None = None,
-        guidance_interval: tuple[float, float] | None = None,
-        sampler: str | None = None,
-        batch_size: int | None = None,
-        output_type: Literal["pil", "np"] = "pil",
-    ) -> FaceOutput:
-        """Draw faces.
-
-        ``attributes`` is ``"Smiling,-Male"`` for all, or states int [n, k] of -1, 0, 1. ``seeds`` is one seed a
-        picture, or the first of ``num_images`` consecutive ones; a picture's pixels depend on its seed and condition
-        alone. What is None comes from the model's own sampling defaults. Raises ParamsError on values out of range.
-        """
-        sampling = self._resolve(
-            steps=steps,
-            guidance_scale=guidance_scale,
-            guidance_interval=guidance_interval,
-            sampler=sampler,
-            batch_size=batch_size,
-        )
-        seeds = list(range(seeds, seeds + num_images)) if isinstance(seeds, int) else [int(s) for s in seeds]
-        states = self._states(attributes, len(seeds))
-        faces = []
-        with self.progress_bar(total=len(seeds)) as progress:
-            rows = sampling.batch_size if self._execution_device.type == "cuda" else _ROWS
-            for start in range(0, len(seeds), rows):
-                chunk = slice(start, start + rows)
-                faces.append(self._draw(states[chunk], seeds[chunk], sampling))
-                progress.update(len(faces[-1]))
-        pixels = np.concatenate(faces)
-        return FaceOutput(images=pixels if output_type == "np" else [Image.fromarray(face) for face in pixels])
-
-    def _resolve(self, **given: object) -> SamplingParams:
-        values = dict(self.config.sampling) | {k: v for k, v in given.items() if v is not None}
-        values["guidance_interval"] = tuple(values["guidance_interval"])
-        if values["steps"] < 1 or values["steps"] > 1000:
-            raise ParamsError(f"steps is {values['steps']}, expected 1 to 1000.")
-        if not 0 <= values["guidance_scale"] < math.inf:
-            raise ParamsError(f"guidance scale is {values['guidance_scale']}, expected at least 0 (1 is no guidance).")
-        if values["batch_size"] < 1:
-            raise ParamsError(f"batch_size is {values['batch_size']}, expected at least 1.")
-        try:
-            return SamplingParams(**values)
-        except ValueError as error:
-            raise ParamsError(f"{error}.") from None
-
-    def _states(self, attributes: str | np.ndarray | torch.Tensor, count: int) -> torch.Tensor:
-        if count < 1:
-            raise ParamsError(f"{count} pictures were asked for, expected at least one.")
-        if isinstance(attributes, str):
-            attributes = np.tile(parse_request(attributes, self.attribute_names), (count, 1))
-        states = torch.as_tensor(np.asarray(attributes))
-        expected = (count, len(self.attribute_names))
-        if tuple(states.shape) != expected:
-            raise ParamsError(f"attributes have shape {tuple(states.shape)}, expected {expected}: a row a picture.")
-        if not bool(((states == -1) | (states == 0) | (states == 1)).all()):
-            raise ParamsError("attributes hold other values than -1, 0 or 1: say absent, unknown or present.")
-        return states
-
-    def _draw(self, states: torch.Tensor, seeds: list[int], sampling: SamplingParams) -> np.ndarray:
-        """One batch: states [n, k] and n seeds -> uint8 [n, h, w, 3]."""
-        count = len(seeds)
-        noise = torch.stack([torch.randn(self._latent_shape, generator=torch_stream(s, "draw")) for s in seeds])
-        noise, states = _pad(noise).to(self._execution_device), _pad(states).to(self._execution_device)
-        with autocast(sampling.precision, self._execution_device):
-            latents = self._denoise(noise, states, sampling)
-            pixels = self.decode_latents(latents)
-        return to_uint8(pixels[:count])
+    @property
+    def conditioning(self) -> Conditioning:
+        """What the model can be asked by."""
+        return self.config.conditioning
 
     @property
-    def _latent_shape(self) -> tuple[int, int, int]:
+    def size(self) -> int:
+        """Side of a picture in pixels."""
+        return self.latent_shape[-1] * downscale(self.vae)
+
+    @property
+    def latent_shape(self) -> tuple[int, int, int]:
+        """(channels, height, width) of a picture's latents."""
         size = self.unet.config.sample_size
         height, width = (size, size) if isinstance(size, int) else size
         return (self.unet.config.in_channels, height, width)
 
-    def _denoise(self, latents: torch.Tensor, states: torch.Tensor, sampling: SamplingParams) -> torch.Tensor:
-        """Standard normal [n, c, h, w] -> standardised clean latents [n, c, h, w]."""
-        scheduler = build_scheduler(sampling.sampler, ObjectiveParams(**self.config.objective))
-        scheduler.set_timesteps(sampling.steps, device=latents.device)
-        conditions = self.condition_encoder(states)
-        null = self.condition_encoder(torch.full_like(states, UNKNOWN))
-        low, high = sampling.guidance_interval
-        latents = latents * scheduler.init_noise_sigma if hasattr(scheduler, "init_noise_sigma") else latents
-        for timestep in scheduler.timesteps:
-            scaled = (
-                scheduler.scale_model_input(latents, timestep) if hasattr(scheduler, "scale_model_input") else latents
-            )
-            guided = sampling.guidance_scale != 1 and low <= float(timestep) / 1000 <= high
-            prediction = self._predict(scaled, timestep, conditions, null if guided else None, sampling.guidance_scale)
-            latents = scheduler.step(prediction, timestep, latents, return_dict=False)[0]
-        return latents
+    @property
+    def text_length(self) -> int:
+        """Tokens of a sentence, its start and end included; 0 where the model reads none."""
+        return 0 if self.text_encoder is None else self.text_encoder.config.max_position_embeddings
 
-    def _predict(
+    @torch.no_grad()
+    def __call__(
         self,
-        latents: torch.Tensor,
-        timestep: torch.Tensor,
-        conditions: tuple[torch.Tensor, torch.Tensor],
-        null: tuple[torch.Tensor, torch.Tensor] | None,
-        scale: float,
-    ) -> torch.Tensor:
-        tokens, pooled = conditions
-        if null is None:
-            return self.unet(latents, timestep, encoder_hidden_states=tokens, class_labels=pooled).sample.float()
-        both = self.unet(
-            torch.cat([latents, latents]),
-            timestep,
-            encoder_hidden_states=torch.cat([tokens, null[0]]),
-            class_labels=torch.cat([pooled, null[1]]),
-        ).sample.float()
-        conditional, unconditional = both.chunk(2)
-        return unconditional + scale * (conditional - unconditional)
+        prompt: str | Sequence[str] = "",
+        attributes: str | np.ndarray | torch.Tensor = "",
+        negative_prompt: str | Sequence[str] = "",
+        num_images: int | None = None,
+        seeds: Sequence[int] | int = 0,
+        image: Photo | None = None,
+        strength: float = 1.0,
+        mask: Photo | None = None,
+        latents: torch.Tensor | None = None,
+        steps: int | None = None,
+        guidance_scale: float | None = None,
+        guidance_interval: tuple[float, float] | None = None,
+        guidance_rescale: float | None = None,
+        sampler: str | None = None,
+        batch_size: int | None = None,
+        output_type: Literal["pil", "np", "pt"] = "pil",
+        callback_on_step_end: StepCallback | None = None,
+    ) -> FaceOutput:
+        """Draw faces.
+
+        ``prompt`` and ``negative_prompt`` are one text for all or one a picture; ``attributes`` is
+        ``"Smiling,-Male"`` for all, or states int [n, k] of -1, 0, 1. ``seeds`` is one seed a picture, or the first of
+        ``num_images`` consecutive ones; a picture's pixels depend on its seed and request alone. What is None comes
+        from the model's own sampling defaults.
+
+        ``image`` is a photo, or one a picture, to start from, ``strength`` how far it may change, from above 0 to 1.
+        With ``mask``, white (or True) where the photo is drawn anew, all its other pixels come back as they were.
+        ``latents`` [n, c, h, w] take the place of the seeds' noise; without ``image`` and with a ``strength`` below 1
+        they are latents of that noise level. Raises ParamsError on values out of range.
+        """
+        sampling = resolve_sampling(
+            self.config.sampling,
+            {
+                "steps": steps,
+                "guidance_scale": guidance_scale,
+                "guidance_interval": guidance_interval,
+                "guidance_rescale": guidance_rescale,
+                "sampler": sampler,
+                "batch_size": batch_size,
+            },
+        )
+        faces = None if image is None else as_faces(image, self.size)
+        if num_images is None and faces is not None and isinstance(seeds, int) and len(faces) > 1:
+            num_images = len(faces)
+        request = build_request(
+            prompt, attributes, negative_prompt, seeds, num_images, self.attribute_names, self.conditioning
+        )
+        self._warn_of_text(request)
+        masks = None if mask is None else as_masks(mask, self.size)
+        faces, masks = (_for_each(rows, len(request)) for rows in (faces, masks))
+        start = Start(request.seeds, self.latent_shape, strength, faces, masks, latents)
+        drawn = []
+        with self.progress_bar(total=len(request)) as progress:
+            at_once = sampling.batch_size if self._execution_device.type == "cuda" else _ROWS
+            for at in range(0, len(request), at_once):
+                rows = slice(at, at + at_once)
+                drawn.append(self._draw(request.part(rows), start.part(rows, _ROWS), sampling, callback_on_step_end))
+                progress.update(len(drawn[-1]))
+        return FaceOutput(images=_as_asked(np.concatenate(drawn), output_type))
+
+    def _warn_of_text(self, request: Request) -> None:
+        """Say what of the prompts will not be read, once each."""
+        for text in dict.fromkeys(request.prompts + request.negative):
+            cut = cut_off(self.tokenizer, text, self.text_length) if text else ""
+            if cut:
+                told = f"the prompt is longer than {self.text_length - 2} tokens; not read: {cut!r}"
+                warnings.warn(told, stacklevel=3)
+            unread = unread_words(self.tokenizer, text) if text and self.config.closed_vocabulary else []
+            if unread:
+                words = ", ".join(map(repr, unread))
+                warnings.warn(f"the model has met no caption with {words}: it will guess at them", stacklevel=3)
+
+    def _draw(
+        self, request: Request, start: Start, sampling: SamplingParams, callback: StepCallback | None
+    ) -> np.ndarray:
+        """One batch -> uint8 [n, h, w, 3]; ``start`` is padded to whole blocks of rows, ``request`` is not yet."""
+        count, device = len(request), self._execution_device
+        sampler = Sampler(ObjectiveParams(**self.config.objective), sampling, device, start.strength)
+
+        def on_step(index: int, timestep: torch.Tensor, latents: torch.Tensor) -> torch.Tensor:
+            changed = callback(self, index, timestep, {"latents": latents}) or {}
+            return changed.get("latents", latents)
+
+        with autocast(sampling.precision, device):
+            noise, free = start.noise(device), start.free(device)
+            clean = None if start.faces is None else self.encode_faces(start.faces)
+            condition, null = self.conditions(request.padded(_ROWS))
+            latents = sampler.run(
+                self.unet,
+                noise if start.noised and start.strength < 1 else sampler.start(noise, clean),
+                condition,
+                null,
+                known=None if free is None else Known(clean, noise, free),
+                on_step=on_step if callback else None,
+            )
+            pixels = self.decode_latents(latents)
+        return start.composed(to_uint8(pixels[:count]))
+
+    def conditions(self, request: Request) -> tuple[Condition, Condition]:
+        """The condition of each row, and the one that guidance leads away from."""
+        states = request.states.to(self._execution_device)
+        unknown = torch.zeros_like(states)
+        return self._condition(states, request.prompts), self._condition(unknown, request.negative)
+
+    def _condition(self, states: torch.Tensor, prompts: list[str]) -> Condition:
+        text = None
+        if self.text_encoder is not None:
+            ids = token_ids(self.tokenizer, prompts, self.text_length)
+            text = text_features(self.text_encoder, ids.to(self._execution_device))
+        return Condition(*self.condition_encoder(states, text))
+
+    def encode_faces(self, faces: np.ndarray) -> torch.Tensor:
+        """Pictures uint8 [n, h, w, 3] -> standardised latents [n, c, h, w], the posterior's mean; in blocks of rows, so
+        that a picture's latents don't depend on its company."""
+        count, blocks = len(faces), []
+        faces = np.concatenate([faces, np.repeat(faces[-1:], -count % _ROWS, axis=0)])
+        for at in range(0, len(faces), _ROWS):
+            pixels = to_pixels(
+                torch.from_numpy(np.ascontiguousarray(faces[at : at + _ROWS])).to(self._execution_device)
+            )
+            blocks.append(self.vae.encode(pixels).latent_dist.mean.float())
+        mean, std = self._statistics()
+        return ((torch.cat(blocks) - mean) / std)[:count]
 
     def decode_latents(self, latents: torch.Tensor) -> torch.Tensor:
         """Standardised latents [n, c, h, w] -> pixels float [n, 3, h, w], about [-1, 1]."""
-        mean = torch.tensor(self.config.latents_mean, device=latents.device).view(1, -1, 1, 1)
-        std = torch.tensor(self.config.latents_std, device=latents.device).view(1, -1, 1, 1)
+        mean, std = self._statistics()
         return self.vae.decode(latents * std + mean).sample.float()
 
+    def _statistics(self) -> tuple[torch.Tensor, torch.Tensor]:
+        mean, std = (
+            torch.tensor(values, device=self._execution_device).view(1, -1, 1, 1)
+            for values in (self.config.latents_mean, self.config.latents_std)
+        )
+        return mean, std
 
-def _pad(rows: torch.Tensor) -> torch.Tensor:
-    """Repeat the last row until the count is a multiple of ``_ROWS``."""
-    missing = -rows.shape[0] % _ROWS
-    return torch.cat([rows, rows[-1:].expand(missing, *rows.shape[1:])]) if missing else rows
+
+def _for_each(rows: np.ndarray | None, count: int) -> np.ndarray | None:
+    """One photo or mask for all is one for each."""
+    return np.repeat(rows, count, axis=0) if rows is not None and len(rows) == 1 else rows
 
 
-def assemble(unet: Path, decoder: Path, sampling: SamplingParams) -> FacePipeline:
-    """The pipeline of the trained parts in two artifact folders, with ``sampling`` as its defaults."""
-    network, condition_encoder, about = load_denoiser(unet)
+def _as_asked(faces: np.ndarray, output_type: str) -> list[Image.Image] | np.ndarray | torch.Tensor:
+    if output_type == "pil":
+        return [Image.fromarray(face) for face in faces]
+    return faces if output_type == "np" else torch.from_numpy(faces).permute(0, 3, 1, 2).float() / 255
+
+
+def assemble(unet: Path, text: Path, decoder: Path, sampling: SamplingParams) -> FacePipeline:
+    """The pipeline of the trained parts in three artifact folders, with ``sampling`` as its defaults."""
+    denoiser, about = load_denoiser(unet)
+    reads = about["conditioning"] in ("text", "both")
+    trained = getattr(denoiser, "text_encoder", None)
     pipeline = FacePipeline(
         vae=load_autoencoder(decoder),
-        unet=network,
-        condition_encoder=condition_encoder,
+        unet=denoiser.unet,
+        condition_encoder=denoiser.condition_encoder,
         scheduler=build_scheduler(sampling.sampler, ObjectiveParams(**about["objective"])),
+        tokenizer=load_tokenizer(text / "tokenizer") if reads else None,
+        text_encoder=load_text_model(text / "model") if reads and trained is None else trained,
         latents_mean=about["latents_mean"],
         latents_std=about["latents_std"],
         objective=about["objective"],
         sampling=dataclasses.asdict(sampling),
+        conditioning=about["conditioning"],
+        closed_vocabulary=trained is not None,
     )
     return _with_progress(pipeline)
 
@@ -242,18 +301,26 @@ def assemble(unet: Path, decoder: Path, sampling: SamplingParams) -> FacePipelin
 def load_pipeline(folder: Path) -> FacePipeline:
     """The pipeline saved in ``folder``: safetensors only, no network. Raises ArtifactError where there is none."""
     read_json(folder / "model_index.json")
-    if not sys.stderr.isatty():
-        diffusers_logging.disable_progress_bar()
+    _quiet_when_unseen()
     return _with_progress(FacePipeline.from_pretrained(folder, use_safetensors=True, local_files_only=True))
 
 
 def save_pipeline(pipeline: FacePipeline, folder: Path) -> None:
     """``save_pretrained`` without the places that parts were loaded from, which would give one model many digests."""
+    _quiet_when_unseen()
     pipeline.save_pretrained(folder, safe_serialization=True)
+    if pipeline.tokenizer is not None:
+        save_tokenizer(pipeline.tokenizer, folder / "tokenizer")
     for name in ("vae", "unet", "condition_encoder"):
         save_model(getattr(pipeline, name), folder / name)
     for path in folder.rglob("*.json"):
         write_json(path, {key: value for key, value in read_json(path).items() if key != "_name_or_path"})
+
+
+def _quiet_when_unseen() -> None:
+    if not sys.stderr.isatty():
+        diffusers_logging.disable_progress_bar()
+        transformers_logging.disable_progress_bar()
 
 
 def _with_progress(pipeline: FacePipeline) -> FacePipeline:

@@ -17,11 +17,12 @@ from torch import nn
 from facet.diffusion.pipeline import FacePipeline
 from facet.evaluation.charts import WIDTH, line, svg, text
 from facet.models.judge import Judge
+from facet.models.text import text_features
 
 Shape = tuple[int, ...]
 
 # Modules that are drawn as what they hold; everything else is one block.
-_OPENED = ("Encoder", "Decoder", "ModuleList", "Sequential", "AttributeEncoder")
+_OPENED = ("Encoder", "Decoder", "ModuleList", "Sequential", "ConditionEncoder", "CLIPEncoder")
 _ATTENDING = "CrossAttn"
 
 
@@ -58,19 +59,24 @@ class Network:
 
 
 def networks(pipeline: FacePipeline, judge: Judge, size: int) -> list[Network]:
-    """Autoencoder, condition encoder, denoiser and judge, as they run on one face of ``size`` pixels."""
+    """Autoencoder, text encoder where there is one, condition encoder, denoiser and judge, as they run on one face of
+    ``size`` pixels."""
     unet, device = pipeline.unet, pipeline.unet.device
     face = torch.zeros(1, 3, size, size, device=pipeline.vae.device)
     states = torch.zeros(1, len(pipeline.attribute_names), dtype=torch.long, device=device)
-    side = unet.config.sample_size
-    height, width = (side, side) if isinstance(side, int) else side
-    noise = torch.zeros(1, unet.config.in_channels, height, width, device=device)
+    noise = torch.zeros(1, *pipeline.latent_shape, device=device)
+    ids = torch.zeros(1, pipeline.text_length, dtype=torch.long, device=device)
+    reader = pipeline.text_encoder
     with torch.no_grad():
-        tokens, pooled = pipeline.condition_encoder(states)
+        text = None if reader is None else text_features(reader, ids)
+        tokens, pooled = pipeline.condition_encoder(states, text)
     conditions = {"encoder_hidden_states": tokens, "class_labels": pooled}
+    found = [look("Autoencoder", pipeline.vae, lambda: pipeline.vae(face))]
+    if reader is not None:
+        found.append(look("Text encoder", reader, lambda: reader(input_ids=ids)))
     return [
-        look("Autoencoder", pipeline.vae, lambda: pipeline.vae(face)),
-        look("Condition encoder", pipeline.condition_encoder, lambda: pipeline.condition_encoder(states)),
+        *found,
+        look("Condition encoder", pipeline.condition_encoder, lambda: pipeline.condition_encoder(states, text)),
         look("Denoiser", unet, lambda: unet(noise, torch.zeros(1, device=device), **conditions)),
         look("Judge", judge, lambda: judge(face.to(next(judge.parameters()).device))),
     ]
@@ -122,12 +128,14 @@ def _drawn(model: nn.Module) -> list[tuple[str, nn.Module]]:
 
 
 def _joined(model: nn.Module) -> dict[str, list[nn.Module]]:
-    """The normalisations that each drawn block is counted with: the convolution before them, else the block behind."""
+    """The normalisations that each drawn block is counted with: the convolution before them, else the block behind, if
+    there is one."""
     joined: dict[str, list[nn.Module]] = {}
     parts = [(name, part) for name, part in _parts(model) if _count(part)]
     for i, (name, part) in enumerate(parts):
         if _is_norm(part):
             before = i > 0 and isinstance(parts[i - 1][1], nn.Conv2d) and _folder(parts[i - 1][0]) == _folder(name)
+            before = before or i + 1 == len(parts)
             owner = next(other for other, p in (reversed(parts[:i]) if before else parts[i:]) if not _is_norm(p))
             joined.setdefault(owner, []).append(part)
     return joined

@@ -20,7 +20,8 @@ from safetensors.numpy import load_file, save_file
 from facet.artifacts import SAMPLES_SCHEMA, digest_folder, read_json, whole_folder, write_json
 from facet.data.attributes import UNKNOWN
 from facet.data.datasets import FaceSet
-from facet.diffusion.pipeline import FacePipeline, SamplingParams
+from facet.diffusion.pipeline import FacePipeline
+from facet.diffusion.sampling import SamplingParams
 from facet.params import Between, Natural
 from facet.seeding import numpy_stream
 

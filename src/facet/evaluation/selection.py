@@ -14,9 +14,10 @@ from typing import Annotated, Literal
 
 import numpy as np
 
-from facet.artifacts import DECODER
+from facet.artifacts import DECODER, TEXT
 from facet.data.datasets import FaceSet
-from facet.diffusion.pipeline import SamplingParams, assemble
+from facet.diffusion.pipeline import assemble
+from facet.diffusion.sampling import SamplingParams
 from facet.evaluation.adherence import agreement, judge_faces
 from facet.evaluation.fidelity import frechet_of
 from facet.evaluation.reference import Reference
@@ -59,7 +60,7 @@ def score_snapshots(
     scores = {}
     with bar(len(snapshots), "select", "snapshot") as progress:
         for step, folder in snapshots.items():
-            pipeline = assemble(folder, DECODER, sampling).to(default_device())
+            pipeline = assemble(folder, TEXT, DECODER, sampling).to(default_device())
             pipeline.set_progress_bar_config(disable=True)
             drawn = pipeline(attributes=states, seeds=seeds, output_type="np").images
             features, seen = judge_faces(judge, drawn)

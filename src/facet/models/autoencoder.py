@@ -127,8 +127,13 @@ def load_autoencoder(folder: Path) -> AutoencoderKL:
 
 def latent_shape(vae: AutoencoderKL, size: int) -> tuple[int, int, int]:
     """(channels, height, width) of the latents of square pictures of ``size`` pixels."""
-    downscale = getattr(vae.config, "patch_size", 1) * 2 ** (len(vae.config.block_out_channels) - 1)
-    return (vae.config.latent_channels, size // downscale, size // downscale)
+    side = size // downscale(vae)
+    return (vae.config.latent_channels, side, side)
+
+
+def downscale(vae: AutoencoderKL) -> int:
+    """Pixels that a latent covers along one side."""
+    return getattr(vae.config, "patch_size", 1) * 2 ** (len(vae.config.block_out_channels) - 1)
 
 
 def save_model(model: torch.nn.Module, folder: Path) -> None:

@@ -1,32 +1,82 @@
-"""Attributes as conditions: one token each for cross-attention, and their pooled sum beside the time embedding."""
+"""Conditions of the denoiser: attributes and a sentence as tokens for cross-attention, and their pooled sum beside the
+time embedding."""
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
+import torch.nn.functional as F
 from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
 from torch import nn
 
+# What a denoiser can be asked by.
+Conditioning = Literal["attributes", "text", "both", "none"]
 
-class AttributeEncoder(ModelMixin, ConfigMixin):
-    """States of k attributes -> condition.
+# (one hidden state a token [n, l, width], one for the whole sentence [n, width]): what a text model says of captions.
+TextFeatures = tuple[torch.Tensor, torch.Tensor]
+
+
+class StateVectors(nn.Module):
+    """One learned vector for each attribute and state."""
+
+    def __init__(self, count: int, dim: int, std: float):
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(count, 3, dim).normal_(std=std))
+
+    def forward(self, share: torch.Tensor) -> torch.Tensor:
+        """``share`` [n, k, 3] of each state, adding up to 1 -> each attribute's mean vector [n, k, dim]."""
+        return torch.einsum("nks,ksd->nkd", share, self.weight)
+
+
+class ConditionEncoder(ModelMixin, ConfigMixin):
+    """States of k attributes, a sentence, both or neither -> condition.
 
     Every (attribute, state) pair owns one learned vector, so "unknown" is a state of its own and not the mean of the
-    other two. All attributes unknown is the null condition of classifier-free guidance (Ho & Salimans, 2022).
+    other two. A sentence comes in by two ways. It is read: a linear classifier says for each attribute whether the
+    sentence calls it absent, leaves it open or calls it present, and what is unknown otherwise takes the mean of its
+    three vectors under that probability. So a sentence and the attributes that it names mean the same to the denoiser,
+    and what it learns of one it knows of the other. And its tokens join those of the attributes, for all that no
+    attribute names. All attributes unknown and an empty sentence is the null condition of classifier-free guidance (Ho
+    & Salimans, 2022).
     """
 
     @register_to_config
-    def __init__(self, attribute_names: tuple[str, ...] = (), token_dim: int = 128, pooled_dim: int = 128):
+    def __init__(
+        self,
+        attribute_names: tuple[str, ...] = (),
+        text_dim: int = 0,
+        token_dim: int = 128,
+        pooled_dim: int = 128,
+    ):
+        """``text_dim``: width of the text model's hidden states, 0 where there is none."""
         super().__init__()
         count = len(attribute_names)
-        self.tokens = nn.Embedding(3 * count, token_dim)
-        self.pooled = nn.Embedding(3 * count, pooled_dim)
-        nn.init.normal_(self.tokens.weight, std=1.0)
+        self.tokens = StateVectors(count, token_dim, std=1.0)
         # The sum over attributes should start near unit variance, like the time embedding it joins.
-        nn.init.normal_(self.pooled.weight, std=count**-0.5 if count else 1.0)
-        self.register_buffer("offset", 3 * torch.arange(count) + 1, persistent=False)
+        self.pooled = StateVectors(count, pooled_dim, std=count**-0.5 if count else 1.0)
+        if text_dim:
+            self.text_tokens = nn.Linear(text_dim, token_dim)
+            self.text_pooled = nn.Linear(text_dim, pooled_dim)
+            self.reader = nn.Linear(text_dim, 3 * count)
 
-    def forward(self, states: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """``states`` integer [n, k] of -1, 0, 1 -> tokens [n, k, token_dim], pooled [n, pooled_dim]."""
-        index = states.long() + self.offset
-        return self.tokens(index), self.pooled(index).sum(dim=1)
+    def read(self, text: TextFeatures) -> torch.Tensor:
+        """What sentences say of the attributes: logits [n, k, 3] of absent, unknown, present."""
+        whole = text[1]
+        return self.reader(whole).unflatten(-1, (-1, 3)).float()
+
+    def forward(self, states: torch.Tensor, text: TextFeatures | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+        """``states`` integer [n, k] of -1, 0, 1, and ``text`` where the encoder has a ``text_dim`` -> tokens
+        [n, k + l, token_dim], pooled [n, pooled_dim]."""
+        share = F.one_hot(states.long() + 1, 3).float()
+        if text is not None:
+            share = torch.where((states == 0)[..., None], self.read(text).softmax(dim=-1), share)
+        tokens, pooled = self.tokens(share), self.pooled(share).sum(dim=1)
+        if text is not None:
+            tokens = torch.cat([tokens, self.text_tokens(text[0]).to(tokens.dtype)], dim=1)
+            pooled = pooled + self.text_pooled(text[1])
+        elif not self.config.attribute_names:
+            # Cross-attention needs something to look at.
+            tokens = tokens.new_zeros(len(states), 1, self.config.token_dim)
+        return tokens, pooled

@@ -1,10 +1,10 @@
-"""The conditional denoiser: diffusers' UNet2DConditionModel with the attribute encoder in front."""
+"""The conditional denoiser: diffusers' UNet2DConditionModel with the condition encoder in front."""
 
 from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import torch
 from diffusers import UNet2DConditionModel
@@ -13,7 +13,8 @@ from torch import nn
 from facet.artifacts import DENOISER_SCHEMA, read_json, write_json
 from facet.errors import ArtifactError
 from facet.models.autoencoder import save_model
-from facet.models.conditioning import AttributeEncoder
+from facet.models.conditioning import ConditionEncoder
+from facet.models.text import CLIPTextModel, load_text_model, save_text_model, text_features
 from facet.params import Between, Positive
 
 
@@ -46,22 +47,47 @@ class DenoiserParams:
                 raise ValueError(f"channels {odd} are no multiples of {name} ({getattr(self, name)})")
 
 
-class Denoiser(nn.Module):
-    """(noisy latents, timestep, states) -> prediction, as one module, so that one wrapper trains both parts."""
+class Prediction(NamedTuple):
+    """``target`` [n, c, h, w] as the objective asks for it; ``reading`` [n, k, 3], logits of what the sentence says of
+    each attribute, None without a sentence."""
 
-    def __init__(self, unet: UNet2DConditionModel, condition_encoder: AttributeEncoder):
+    target: torch.Tensor
+    reading: torch.Tensor | None
+
+
+class Denoiser(nn.Module):
+    """(noisy latents, timestep, states, text) -> prediction, as one module, so that one wrapper trains all parts."""
+
+    def __init__(
+        self, unet: UNet2DConditionModel, condition_encoder: ConditionEncoder, text_encoder: CLIPTextModel | None = None
+    ):
+        """``text_encoder`` is one that is trained too; a frozen one is no part of the denoiser."""
         super().__init__()
         self.unet = unet
         self.condition_encoder = condition_encoder
+        if text_encoder is not None:
+            self.text_encoder = text_encoder
 
-    def forward(self, latents: torch.Tensor, timestep: torch.Tensor, states: torch.Tensor) -> torch.Tensor:
-        """latents [n, c, h, w], timestep [n] in 0..1000, states [n, k] of -1, 0, 1 -> prediction [n, c, h, w]."""
-        tokens, pooled = self.condition_encoder(states)
-        return self.unet(latents, timestep, encoder_hidden_states=tokens, class_labels=pooled).sample
+    def forward(
+        self, latents: torch.Tensor, timestep: torch.Tensor, states: torch.Tensor, *text: torch.Tensor
+    ) -> Prediction:
+        """latents [n, c, h, w], timestep [n] in 0..1000, states [n, k] of -1, 0, 1; ``text`` is nothing, token ids
+        [n, l] where the text encoder is trained, or a frozen one's features."""
+        features = text_features(self.text_encoder, *text) if len(text) == 1 else text or None
+        tokens, pooled = self.condition_encoder(states, features)
+        target = self.unet(latents, timestep, encoder_hidden_states=tokens, class_labels=pooled).sample
+        return Prediction(target, None if features is None else self.condition_encoder.read(features))
 
 
-def build_denoiser(params: DenoiserParams, latent_shape: tuple[int, int, int], names: tuple[str, ...]) -> Denoiser:
-    """A fresh denoiser for latents of shape (channels, height, width) and these attributes."""
+def build_denoiser(
+    params: DenoiserParams,
+    latent_shape: tuple[int, int, int],
+    names: tuple[str, ...],
+    text_encoder: CLIPTextModel | None = None,
+    text_dim: int = 0,
+) -> Denoiser:
+    """A fresh denoiser for latents of shape (channels, height, width), these attributes, and sentences as
+    ``text_encoder``, which it will train, or a frozen one of width ``text_dim`` gives them."""
     channels, height, width = latent_shape
     down = ["CrossAttnDownBlock2D" if attend else "DownBlock2D" for attend in params.attention]
     up = ["CrossAttnUpBlock2D" if attend else "UpBlock2D" for attend in reversed(params.attention)]
@@ -83,7 +109,9 @@ def build_denoiser(params: DenoiserParams, latent_shape: tuple[int, int, int], n
         projection_class_embeddings_input_dim=params.token_dim,
         use_linear_projection=True,
     )
-    return Denoiser(unet, AttributeEncoder(names, token_dim=params.token_dim, pooled_dim=params.token_dim))
+    width = text_dim if text_encoder is None else text_encoder.config.hidden_size
+    encoder = ConditionEncoder(names, width, token_dim=params.token_dim, pooled_dim=params.token_dim)
+    return Denoiser(unet, encoder, text_encoder)
 
 
 def snapshot(folder: Path, step: int) -> Path:
@@ -100,15 +128,19 @@ def snapshots(folder: Path) -> dict[int, Path]:
 
 
 def save_denoiser(denoiser: Denoiser, about: dict, folder: Path) -> None:
-    """Write both networks and ``about`` (latent statistics, objective) below ``folder``."""
+    """Write all networks and ``about`` (latent statistics, objective) below ``folder``."""
     save_model(denoiser.unet, folder / "unet")
     save_model(denoiser.condition_encoder, folder / "condition_encoder")
+    if hasattr(denoiser, "text_encoder"):
+        save_text_model(denoiser.text_encoder, folder / "text_encoder")
     write_json(folder / "denoiser.json", {"schema": DENOISER_SCHEMA, **about})
 
 
-def load_denoiser(folder: Path) -> tuple[UNet2DConditionModel, AttributeEncoder, dict]:
-    """The UNet, the condition encoder and ``about``. Raises ArtifactError where the folder is not a denoiser."""
+def load_denoiser(folder: Path) -> tuple[Denoiser, dict]:
+    """The denoiser and ``about``. Raises ArtifactError where the folder is not a denoiser."""
     about = read_json(folder / "denoiser.json", DENOISER_SCHEMA)
     options = {"use_safetensors": True, "local_files_only": True}
-    unet = UNet2DConditionModel.from_pretrained(folder / "unet", **options).eval()
-    return unet, AttributeEncoder.from_pretrained(folder / "condition_encoder", **options).eval(), about
+    unet = UNet2DConditionModel.from_pretrained(folder / "unet", **options)
+    encoder = ConditionEncoder.from_pretrained(folder / "condition_encoder", **options)
+    text = folder / "text_encoder"
+    return Denoiser(unet, encoder, load_text_model(text) if text.is_dir() else None).eval(), about

@@ -52,7 +52,9 @@ class FaceModel(mlflow.pyfunc.PythonModel):
         self, states: np.ndarray, seeds: list[int], options: tuple[int | None, float | None]
     ) -> list[Image.Image]:
         steps, guidance = options
-        return self._pipeline(states, seeds=seeds, steps=steps, guidance_scale=guidance, output_type="pil").images
+        return self._pipeline(
+            attributes=states, seeds=seeds, steps=steps, guidance_scale=guidance, output_type="pil"
+        ).images
 
 
 def attribute_states(table: pd.DataFrame, names: tuple[str, ...]) -> np.ndarray:

@@ -10,6 +10,7 @@ from facet.artifacts import (
     SAMPLES,
     SELECTION,
     SELECTION_SCHEMA,
+    TEXT,
     UNET,
     read_json,
     whole_folder,
@@ -31,7 +32,7 @@ def main() -> None:
     be_deterministic()
     chosen = snapshot(UNET, read_json(SELECTION, SELECTION_SCHEMA)["step"])
     with whole_folder(PIPELINE) as folder:
-        save_pipeline(assemble(chosen, DECODER, params.sampling), folder)
+        save_pipeline(assemble(chosen, TEXT, DECODER, params.sampling), folder)
     # Draw with what was saved, as every later user will.
     pipeline = load_pipeline(PIPELINE).to(default_device())
     digest = digest_pipeline(PIPELINE)

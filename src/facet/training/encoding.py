@@ -21,7 +21,7 @@ _SHARD_BYTES = 128 * 2**20
 
 
 @dataclasses.dataclass(frozen=True)
-class EncodeParams:
+class LatentParams:
     """How the encoder is run; none of it but precision changes a latent by more than rounding."""
 
     # Faces a forward pass.
@@ -40,7 +40,7 @@ def moments(vae: AutoencoderKL, faces: np.ndarray, precision: Precision) -> np.n
     return torch.stack(both, dim=1).to(torch.float16).cpu().numpy()
 
 
-def encode_faces(vae: AutoencoderKL, faces: FaceSet, params: EncodeParams, out: Path) -> dict:
+def encode_faces(vae: AutoencoderKL, faces: FaceSet, params: LatentParams, out: Path) -> dict:
     """Write ``out`` and return the content of its latents.json; statistics are over the train split alone."""
     count = len(faces.pixels)
     first = moments(vae, faces.pixels[:1], params.precision)

@@ -1,0 +1,97 @@
+"""What is asked of the pipeline, checked and spelled out: one row a picture."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from facet.data.attributes import UNKNOWN, parse_request
+from facet.errors import ParamsError
+from facet.models.conditioning import Conditioning
+
+# A seed names a random stream; the digits of a longer one would be lost on the way through JSON.
+_MOST_SEED = 2**53
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """``states`` int64 [n, k] of -1, 0, 1, and for each of n pictures a prompt, a negative prompt and a seed."""
+
+    states: torch.Tensor
+    prompts: list[str]
+    negative: list[str]
+    seeds: list[int]
+
+    def __len__(self) -> int:
+        return len(self.seeds)
+
+    def part(self, rows: slice) -> Request:
+        """These rows alone."""
+        return Request(self.states[rows], self.prompts[rows], self.negative[rows], self.seeds[rows])
+
+    def padded(self, multiple: int) -> Request:
+        """The last row repeated until the count is a multiple."""
+        missing = -len(self) % multiple
+        last = self.states[-1:].expand(missing, -1)
+        prompts, negative, seeds = (rows + rows[-1:] * missing for rows in (self.prompts, self.negative, self.seeds))
+        return Request(torch.cat([self.states, last]), prompts, negative, seeds)
+
+
+def build_request(
+    prompt: str | Sequence[str],
+    attributes: str | np.ndarray | torch.Tensor,
+    negative_prompt: str | Sequence[str],
+    seeds: Sequence[int] | int,
+    num_images: int | None,
+    names: Sequence[str],
+    conditioning: Conditioning,
+) -> Request:
+    """``seeds`` is one seed a picture, or the first of ``num_images`` consecutive ones, of which there are by default
+    as many as rows in what else is given. Raises ParamsError for what does not fit together, or the model."""
+    if isinstance(seeds, (int, np.integer)):
+        count = _count(prompt, attributes, negative_prompt) if num_images is None else num_images
+        seeds = range(int(seeds), int(seeds) + count)
+    seeds = [int(seed) for seed in seeds]
+    if not seeds:
+        raise ParamsError("0 pictures were asked for, expected at least one.")
+    if min(seeds) < 0 or max(seeds) >= _MOST_SEED:
+        raise ParamsError(f"seeds run from {min(seeds)} to {max(seeds)}, expected 0 to {_MOST_SEED - 1}.")
+    request = Request(
+        _states(attributes, names, len(seeds)),
+        _texts("prompt", prompt, len(seeds)),
+        _texts("negative prompt", negative_prompt, len(seeds)),
+        seeds,
+    )
+    if conditioning not in ("text", "both") and any(request.prompts + request.negative):
+        raise ParamsError(
+            f"the model was trained with conditioning {conditioning!r} and reads no prompt: leave it out."
+        )
+    if conditioning not in ("attributes", "both") and bool((request.states != UNKNOWN).any()):
+        raise ParamsError(f"the model was trained with conditioning {conditioning!r}: leave the attributes out.")
+    return request
+
+
+def _count(*given: str | Sequence[str] | np.ndarray | torch.Tensor) -> int:
+    return next((len(part) for part in given if not isinstance(part, str)), 1)
+
+
+def _texts(what: str, given: str | Sequence[str], count: int) -> list[str]:
+    texts = [given] * count if isinstance(given, str) else list(given)
+    if len(texts) != count or not all(isinstance(text, str) for text in texts):
+        raise ParamsError(f"{what} is {len(texts)} values for {count} pictures: give one text, or one a picture.")
+    return [" ".join(text.split()) for text in texts]
+
+
+def _states(attributes: str | np.ndarray | torch.Tensor, names: Sequence[str], count: int) -> torch.Tensor:
+    if isinstance(attributes, str):
+        attributes = np.tile(parse_request(attributes, names), (count, 1))
+    states = torch.as_tensor(np.asarray(attributes))
+    expected = (count, len(names))
+    if tuple(states.shape) != expected:
+        raise ParamsError(f"attributes have shape {tuple(states.shape)}, expected {expected}: a row a picture.")
+    if not bool(((states == -1) | (states == 0) | (states == 1)).all()):
+        raise ParamsError("attributes hold other values than -1, 0 or 1: say absent, unknown or present.")
+    return states.long()
