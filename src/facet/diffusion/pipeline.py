@@ -149,7 +149,7 @@ class FacePipeline(DiffusionPipeline):
         """Draw faces.
 
         ``prompt`` and ``negative_prompt`` are one text for all or one a picture; ``attributes`` is
-        ``"Smiling,-Male"`` for all, or states int [n, k] of -1, 0, 1. ``seeds`` is one seed a picture, or the first of
+        ``"Smiling,-Male"`` for all, or states [n, k] of -1, 0, 1 and what lies between. ``seeds`` is one seed a picture, or the first of
         ``num_images`` consecutive ones; a picture's pixels depend on its seed and request alone. What is None comes
         from the model's own sampling defaults.
 

@@ -18,7 +18,8 @@ _MOST_SEED = 2**53
 
 @dataclasses.dataclass(frozen=True)
 class Request:
-    """``states`` int64 [n, k] of -1, 0, 1, and for each of n pictures a prompt, a negative prompt and a seed."""
+    """``states`` float32 [n, k] from -1 (absent) over 0 (unknown) to 1 (present), what lies between being a mixture, and
+    for each of n pictures a prompt, a negative prompt and a seed."""
 
     states: torch.Tensor
     prompts: list[str]
@@ -92,6 +93,7 @@ def _states(attributes: str | np.ndarray | torch.Tensor, names: Sequence[str], c
     expected = (count, len(names))
     if tuple(states.shape) != expected:
         raise ParamsError(f"attributes have shape {tuple(states.shape)}, expected {expected}: a row a picture.")
-    if not bool(((states == -1) | (states == 0) | (states == 1)).all()):
-        raise ParamsError("attributes hold other values than -1, 0 or 1: say absent, unknown or present.")
-    return states.long()
+    states = states.float()
+    if not bool((states.abs() <= 1).all()):  # nor NaN
+        raise ParamsError("attributes hold values outside -1 to 1: say -1 absent, 0 unknown, 1 present.")
+    return states

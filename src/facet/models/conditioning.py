@@ -67,9 +67,10 @@ class ConditionEncoder(ModelMixin, ConfigMixin):
         return self.reader(whole).unflatten(-1, (-1, 3)).float()
 
     def forward(self, states: torch.Tensor, text: TextFeatures | None = None) -> tuple[torch.Tensor, torch.Tensor]:
-        """``states`` integer [n, k] of -1, 0, 1, and ``text`` where the encoder has a ``text_dim`` -> tokens
-        [n, k + l, token_dim], pooled [n, pooled_dim]."""
-        share = F.one_hot(states.long() + 1, 3).float()
+        """``states`` [n, k] of -1, 0, 1, or anything between for a mixture of two, and ``text`` where the encoder has a
+        ``text_dim`` -> tokens [n, k + l, token_dim], pooled [n, pooled_dim]."""
+        states = states.float()
+        share = torch.stack([F.relu(-states), 1 - states.abs(), F.relu(states)], dim=-1)
         if text is not None:
             share = torch.where((states == 0)[..., None], self.read(text).softmax(dim=-1), share)
         tokens, pooled = self.tokens(share), self.pooled(share).sum(dim=1)
