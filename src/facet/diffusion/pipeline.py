@@ -149,9 +149,9 @@ class FacePipeline(DiffusionPipeline):
         """Draw faces.
 
         ``prompt`` and ``negative_prompt`` are one text for all or one a picture; ``attributes`` is
-        ``"Smiling,-Male"`` for all, or states [n, k] of -1, 0, 1 and what lies between. ``seeds`` is one seed a picture, or the first of
-        ``num_images`` consecutive ones; a picture's pixels depend on its seed and request alone. What is None comes
-        from the model's own sampling defaults.
+        ``"Smiling,-Male"`` for all, or states [n, k] of -1, 0, 1 and what lies between. ``seeds`` is one seed a
+        picture, or the first of ``num_images`` consecutive ones; a picture's pixels depend on its seed and request
+        alone. What is None comes from the model's own sampling defaults.
 
         ``image`` is a photo, or one a picture, to start from, ``strength`` how far it may change, from above 0 to 1.
         With ``mask``, white (or True) where the photo is drawn anew, all its other pixels come back as they were.

@@ -18,8 +18,8 @@ _MOST_SEED = 2**53
 
 @dataclasses.dataclass(frozen=True)
 class Request:
-    """``states`` float32 [n, k] from -1 (absent) over 0 (unknown) to 1 (present), what lies between being a mixture, and
-    for each of n pictures a prompt, a negative prompt and a seed."""
+    """``states`` float32 [n, k] from -1 (absent) over 0 (unknown) to 1 (present), what lies between being a mixture,
+    and for each of n pictures a prompt, a negative prompt and a seed."""
 
     states: torch.Tensor
     prompts: list[str]
