@@ -38,7 +38,7 @@ DENOISER = DenoiserParams(
     channels=(16, 32), attention=(False, True), layers_per_block=1, token_dim=16, head_dim=8, norm_groups=8
 )
 DROPOUT = DropoutParams(attributes=0.1, some=0.2, text=0.5)
-TEXT = TextModelParams(vocabulary=700, length=24, width=16, layers=1, heads=2)
+TEXT = TextModelParams(vocabulary=700, length=96, width=16, layers=1, heads=2)
 RECONSTRUCTION = ReconstructionParams(l1=1.0, l2=1.0, gradient=1.0, kl=1e-4)
 SAMPLING = SamplingParams(
     sampler="dpm++",
@@ -124,7 +124,6 @@ def pipeline(
         objective=vars(objective),
         sampling=vars(sampling),
         conditioning=conditioning,
-        closed_vocabulary=reads,
         tokenizer=tokenizer() if reads else None,
         text_encoder=network.text_encoder if reads else None,
     )
@@ -149,7 +148,14 @@ def chain_params() -> dict[str, Any]:
         "select": {"faces": 16},
         "train_judge": {"model": {"widths": [8, 16, 16], "feature_dim": 16}, "loop": loop},
         "reference": {"floor_faces": 16},
-        "sample": {"count": 16, "unconditional": 16, "partial": 16, "sampling": {"steps": 2, "batch_size": 16}},
+        "sample": {
+            "count": 16,
+            "unconditional": 16,
+            "partial": 16,
+            "text": 16,
+            "both": 16,
+            "sampling": {"steps": 2, "batch_size": 16},
+        },
         "validate": {"split_share": {"train": 0.3, "valid": 0.01, "test": 0.01}, "attribute_share": 0.0},
     }
     return merged(shipped, small)

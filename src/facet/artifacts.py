@@ -55,9 +55,9 @@ LATENTS_SCHEMA = "facet.latents/1"
 TEXT_SCHEMA = "facet.text/1"
 DENOISER_SCHEMA = "facet.denoiser/2"
 REFERENCE_SCHEMA = "facet.reference/1"
-SAMPLES_SCHEMA = "facet.samples/1"
+SAMPLES_SCHEMA = "facet.samples/2"
 SELECTION_SCHEMA = "facet.selection/1"
-EVALUATION_SCHEMA = "facet.evaluation/2"
+EVALUATION_SCHEMA = "facet.evaluation/3"
 REGISTRATION_SCHEMA = "facet.registration/1"
 
 

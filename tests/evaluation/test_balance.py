@@ -22,7 +22,7 @@ from facet.evaluation.balance import (
 from facet.evaluation.features import extract, judge_extractor
 from facet.evaluation.fidelity import gaussian
 from facet.evaluation.reference import Reference
-from facet.evaluation.samples import conditions, load_samples, write_samples
+from facet.evaluation.samples import Asking, conditions, draw_samples, load_samples, save_samples
 from tests import tiny
 
 NAMES = ("Hat", "Male", "Young", "Smiling")
@@ -176,9 +176,9 @@ def test_marginals_are_counted():
 
 def test_unconditional_samples_are_stored_with_seeds_of_their_own(tmp_path):
     pipeline = tiny.pipeline()
-    states = np.ones((3, 40), dtype=np.int8)
-    write_samples(pipeline, "0" * 64, states, tmp_path / "some", unconditional=2)
-    write_samples(pipeline, "0" * 64, states, tmp_path / "none")
+    asked = {"whole": Asking(np.ones((3, 40), dtype=np.int8))}
+    save_samples(draw_samples(pipeline, "0" * 64, asked, 3, unconditional=2), tmp_path / "some")
+    save_samples(draw_samples(pipeline, "0" * 64, asked, 3), tmp_path / "none")
     some, none = load_samples(tmp_path / "some"), load_samples(tmp_path / "none")
     assert (some.faces == none.faces).all()
     assert none.unconditional is None

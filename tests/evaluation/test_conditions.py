@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from facet.data.attributes import UNKNOWN
 from facet.evaluation.measures import by_condition
-from facet.evaluation.samples import conditions, draw_samples, load_samples, part_of, write_samples
+from facet.evaluation.samples import KINDS, askings, conditions, draw_samples, load_samples, part_of, save_samples
 from tests import tiny
 
 
@@ -30,19 +31,50 @@ def test_a_part_is_a_part_and_each_size_as_likely(faces):
     assert part_of(states, 0, seed=0).shape == (0, states.shape[1])
 
 
-def test_partial_samples_are_stored_and_move_no_other(faces, tmp_path):
-    pipeline, states = tiny.pipeline(), conditions(faces, 4, seed=0)
-    some = part_of(states, 3, seed=0)
-    write_samples(pipeline, "0" * 64, states, tmp_path / "with", unconditional=2, partial=some)
-    write_samples(pipeline, "0" * 64, states, tmp_path / "without", unconditional=2)
+def test_further_kinds_are_stored_and_move_no_other(faces, tmp_path):
+    pipeline = tiny.pipeline()
+    kinds = askings("both", faces, 4, {"partial": 3, "text": 2, "both": 2}, seed=0)
+    assert list(kinds) == ["whole", "partial", "text", "both"]
+    save_samples(draw_samples(pipeline, "0" * 64, kinds, 4, unconditional=2), tmp_path / "with")
+    save_samples(draw_samples(pipeline, "0" * 64, {"whole": kinds["whole"]}, 4, unconditional=2), tmp_path / "without")
     found, plain = load_samples(tmp_path / "with"), load_samples(tmp_path / "without")
     assert np.array_equal(found.faces, plain.faces)
     assert np.array_equal(found.unconditional, plain.unconditional)
-    assert np.array_equal(found.partial_states, some)
-    assert np.array_equal(found.partial, pipeline(attributes=some, seeds=[6, 7, 8], output_type="np").images)
-    assert (plain.partial, plain.partial_states, plain.about["partial"]) == (None, None, 0)
-    empty = draw_samples(pipeline, "0" * 64, states, partial=part_of(states, 0, seed=0))
-    assert (empty.partial, empty.partial_states) == (None, None)
+    assert (found.about["further"], plain.further) == ({"partial": 3, "text": 2, "both": 2}, {})
+    some = found.further["partial"]
+    assert np.array_equal(some.states, kinds["partial"].states)
+    assert np.array_equal(some.faces, pipeline(attributes=some.states, seeds=[6, 7, 8], output_type="np").images)
+    told = pipeline(kinds["text"].prompts, seeds=[9, 10], output_type="np").images
+    assert np.array_equal(found.further["text"].faces, told)
+
+
+def test_a_sentence_asks_for_what_it_says_and_was_never_trained_on(faces):
+    kinds = askings("both", faces, 50, {"text": 50, "both": 50}, seed=0)
+    text, both = kinds["text"], kinds["both"]
+    states = kinds["whole"].states
+    said = text.states != UNKNOWN
+    assert np.array_equal(text.states[said], states[said])
+    assert 0 < said.sum() < (states != UNKNOWN).sum()
+    assert np.array_equal(both.states, states)
+    assert both.prompts == text.prompts
+    again = askings("both", faces, 50, {"text": 50}, seed=0, known=set(text.prompts))["text"]
+    assert not set(again.prompts) & set(text.prompts)
+
+
+@pytest.mark.parametrize(
+    ("conditioning", "kinds"),
+    [
+        ("attributes", ["whole", "partial"]),
+        ("both", ["whole", "partial", "text", "both"]),
+        ("text", ["text"]),
+        ("none", []),
+    ],
+)
+def test_a_model_is_asked_by_what_it_takes(conditioning, kinds, faces):
+    asked = askings(conditioning, faces, 2, dict.fromkeys(KINDS, 2), seed=0)
+    assert list(asked) == kinds
+    samples = draw_samples(tiny.pipeline(conditioning=conditioning), "0" * 64, asked, 2)
+    assert (samples.states is None, len(samples.faces)) == (not kinds, 2)
 
 
 def test_each_kind_is_scored_by_what_it_asked_for(faces):

@@ -23,7 +23,7 @@ from facet.evaluation.compare import compare
 from facet.evaluation.foreign import Foreign, draw_foreign, to_pictures
 from facet.evaluation.record import evaluate
 from facet.evaluation.reference import ReferenceParams, load_reference, write_reference
-from facet.evaluation.samples import conditions, load_samples, part_of, write_samples
+from facet.evaluation.samples import KINDS, askings, draw_samples, load_samples, save_samples
 from facet.evaluation.saved import Asked, evaluate_saved, load_against, load_any
 from tests import tiny
 from tests.evaluation.pipelines import save_ddpm, save_stable_diffusion
@@ -68,9 +68,9 @@ def test_facets_own_pipeline_gets_the_record_of_the_chain(artifacts, against, fa
     from facet.training.encoding import LatentParams, encode_faces
 
     pipeline = load_pipeline(artifacts / "pipeline")
-    states = conditions(faces, 16, seed=3)
-    digest, some = digest_folder(artifacts / "pipeline"), part_of(states, 4, seed=3)
-    write_samples(pipeline, digest, states, tmp_path / "samples", unconditional=8, partial=some)
+    digest = digest_folder(artifacts / "pipeline")
+    asked = askings(pipeline.conditioning, faces, 16, dict.fromkeys(KINDS, 4), seed=3)
+    save_samples(draw_samples(pipeline, digest, asked, 16, unconditional=8), tmp_path / "samples")
     encode_faces(pipeline.vae, faces, LatentParams(batch_size=128, precision="auto"), tmp_path / "latents")
     samples, latents = load_samples(tmp_path / "samples"), load_latents(tmp_path / "latents")
     reference = load_reference(artifacts / "reference")

@@ -13,7 +13,7 @@ from facet.evaluation.exhibits import read_light, unasked
 from facet.evaluation.record import evaluate
 from facet.evaluation.reference import ReferenceParams, load_reference, write_reference
 from facet.evaluation.report import Shown, write_report
-from facet.evaluation.samples import load_samples, write_samples
+from facet.evaluation.samples import KINDS, askings, draw_samples
 from tests import tiny
 
 STEPS = ("train_vae", "tune_decoder", "train_unet", "train_judge")
@@ -24,8 +24,8 @@ def inputs(faces, latents, judge_folder, tmp_path_factory):
     """Everything that the page shows, from tiny untrained models."""
     root = tmp_path_factory.mktemp("report")
     write_reference(faces, judge_folder, ReferenceParams("train", floor_faces=8), 0, root / "reference")
-    write_samples(tiny.pipeline(), "0" * 64, np.sign(faces.attributes[:24]), root / "samples")
-    samples = load_samples(root / "samples")
+    asked = askings("both", faces, 24, dict.fromkeys(KINDS, 8), seed=0)
+    samples = draw_samples(tiny.pipeline(), "0" * 64, asked, 24)
     reference = load_reference(root / "reference")
     vae = tiny.autoencoder()
     done = evaluate((), samples, faces, reference, judge_folder, vae, 0, latents)

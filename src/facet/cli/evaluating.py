@@ -22,6 +22,8 @@ _TOLD = (
     ("adherence", "adherence.mean", "adherence.judge_on_real", "asked attributes that are seen"),
     ("adherence, balanced", "adherence.balanced", "adherence.judge_on_real_balanced", "present and absent alike"),
     ("… asked in part", "adherence.by_condition.partial.mean", None, "part of the attributes asked"),
+    ("… by sentence", "adherence.by_condition.text.mean", None, "what a written caption says"),
+    ("… by both", "adherence.by_condition.both.mean", None, "all attributes, and a caption beside them"),
     ("Frechet distance", f"{_JUDGE}.frechet", f"{_JUDGE}.frechet_floor", "lower is better"),
     ("… at the floor's N", f"{_JUDGE}.frechet_at_floor_n", f"{_JUDGE}.frechet_floor", "lower is better"),
     ("… over the floor", f"{_JUDGE}.frechet_over_floor", None, "1 is as good as real"),
@@ -51,9 +53,11 @@ def evaluate(
         int | None,
         typer.Option(min=0, help="More of them, nothing asked, for the marginals (default: half of --count)."),
     ] = None,
-    partial: Annotated[
+    further: Annotated[
         int | None,
-        typer.Option(min=0, help="More of them, asked for part of the attributes (default: a quarter of --count)."),
+        typer.Option(
+            min=0, help="More of each kind: asked in part, by sentence, by both (default: a quarter of --count)."
+        ),
     ] = None,
     conditions: Annotated[
         Literal["data", "none"], typer.Option(help="Ask a model of attributes for those of held-out faces, or nothing.")
@@ -81,7 +85,7 @@ def evaluate(
     from facet.precision import be_deterministic
 
     be_deterministic()
-    asked = Asked(count, unconditional, partial, seed, conditions, steps, guidance, batch_size, prompt, resize)
+    asked = Asked(count, unconditional, further, seed, conditions, steps, guidance, batch_size, prompt, resize)
     against = load_against(data, reference, judge)
     extractors, chain_seed = _chain_params()
     with _folder(model) as folder:

@@ -17,7 +17,7 @@ from diffusers.utils import logging as diffusers_logging
 from PIL import Image
 from transformers.utils import logging as transformers_logging
 
-from facet.artifacts import read_json, write_json
+from facet.artifacts import TEXT_SCHEMA, read_json, write_json
 from facet.data.pixels import to_pixels, to_uint8
 from facet.diffusion.objective import ObjectiveParams
 from facet.diffusion.photos import Photo, Start, as_faces, as_masks
@@ -79,7 +79,7 @@ class FacePipeline(DiffusionPipeline):
         conditioning: str = "attributes",
         closed_vocabulary: bool = False,
     ):
-        """``closed_vocabulary``: the text encoder knows no word but those of its training captions."""
+        """``closed_vocabulary``: the tokenizer has every word of the training captions whole, and no other."""
         super().__init__()
         self.register_modules(
             vae=vae,
@@ -293,7 +293,7 @@ def assemble(unet: Path, text: Path, decoder: Path, sampling: SamplingParams) ->
         objective=about["objective"],
         sampling=dataclasses.asdict(sampling),
         conditioning=about["conditioning"],
-        closed_vocabulary=trained is not None,
+        closed_vocabulary=reads and read_json(text / "text.json", TEXT_SCHEMA)["closed_vocabulary"],
     )
     return _with_progress(pipeline)
 

@@ -144,6 +144,8 @@ def draw_foreign(pipeline: DiffusionPipeline, digest: str, seeds: list[int], how
     about = {
         "schema": SAMPLES_SCHEMA,
         "count": len(seeds),
+        "asked": "none",
+        "further": {},
         "conditions": f"prompt {how.prompt!r}" if how.prompt else "none",
         "first_seed": seeds[0],
         "model": digest,
@@ -242,8 +244,12 @@ def fitted(samples: SampleSet, size: int, resize: bool) -> SampleSet:
             f"the model draws {width} x {height} pixels, the faces are {size} x {size}: give --resize, or other --data."
         )
     note = {"resize": f"bicubic, antialiased, from {width} x {height}"}
-    pictures = {name: getattr(samples, name) for name in ("faces", "unconditional", "partial")}
-    fitting = {name: _resized(given, size) for name, given in pictures.items() if given is not None}
+    pictures = {name: getattr(samples, name) for name in ("faces", "unconditional")}
+    fitting: dict[str, Any] = {name: _resized(given, size) for name, given in pictures.items() if given is not None}
+    fitting["further"] = {
+        kind: dataclasses.replace(answered, faces=_resized(answered.faces, size))
+        for kind, answered in samples.further.items()
+    }
     return dataclasses.replace(samples, **fitting, about=samples.about | note)
 
 

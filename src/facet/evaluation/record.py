@@ -95,9 +95,9 @@ def evaluate(
         measured["adherence"] = adherence(real.seen, samples, drawn.seen, faces, held_out, seed)
         unasked = samples.unconditional
         free = None if unasked is None else judged(extractor.judge, unasked, "unconditional")
-        kinds = {"whole": (samples.states, drawn.seen)}
-        if samples.partial is not None:
-            kinds["partial"] = (samples.partial_states, judged(extractor.judge, samples.partial, "partial").seen)
+        kinds = {samples.about["asked"]: (samples.states, drawn.seen)}
+        for kind, answered in samples.further.items():
+            kinds[kind] = (answered.states, judged(extractor.judge, answered.faces, f"asked, {kind}").seen)
         measured[_BY_CONDITION] = by_condition(kinds, faces, seed)
         scores["adherence"] = measured["adherence"].values | {"by_condition": measured[_BY_CONDITION].values}
         scores["balance"] = balance(drawn, samples.states, real, free, faces, reference)
@@ -207,7 +207,7 @@ def _protocol(samples: SampleSet, reference: Reference) -> dict[str, Any]:
         "kid_subset_size": kid_subset_size(about["count"], samples.about["count"]),
         "neighbours": NEIGHBOURS,
         # Only where there are any; of a model from elsewhere: what draws, and what was done to its pictures.
-        **{key: samples.about[key] for key in ("partial", "pipeline", "resize") if samples.about.get(key)},
+        **{key: samples.about[key] for key in ("asked", "further", "pipeline", "resize") if samples.about.get(key)},
     }
 
 

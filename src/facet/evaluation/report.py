@@ -29,7 +29,7 @@ from facet.evaluation.page import fill
 from facet.evaluation.reconstruction import scales
 from facet.evaluation.record import Evaluation
 from facet.evaluation.samples import SampleSet
-from facet.evaluation.scores import headline, scores, spaced
+from facet.evaluation.scores import headline, interval_of, scores, spaced
 from facet.models.judge import Judge
 
 TEMPLATE = "report.html.j2"
@@ -87,6 +87,7 @@ def _sections(metrics: Path, shown: Shown, evaluation: Evaluation) -> dict[str, 
         "faces": faces.about,
         "grid": exhibits.sample_grid(samples, seen, names, columns),
         "contrasts": exhibits.contrasts(record, samples, seen, names, columns),
+        "kinds": _kinds(record),
         "adherence": exhibits.adherence_rows(record, samples, names, columns),
         "neighbours": exhibits.neighbours(record, samples, faces),
         "groups": exhibits.groups(record),
@@ -103,6 +104,29 @@ def _sections(metrics: Path, shown: Shown, evaluation: Evaluation) -> dict[str, 
         "chain": _chain(record, faces, steps | {"select": read_json(metrics / "select.json")}, curves),
         "lineage": _lineage(shown, record),
     }
+
+
+_KINDS = {
+    "whole": "all attributes of a held-out face",
+    "partial": "a random part of them",
+    "text": "a caption that training never had, for what it says",
+    "both": "all attributes, and such a caption",
+}
+
+
+def _kinds(record: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Adherence by kind of request: what was asked, of how many faces, how much of it is seen."""
+    found = record["adherence"].get("by_condition", {})
+    counts = {record["protocol"].get("asked"): record["protocol"]["samples"]} | record["protocol"].get("further", {})
+    return [
+        {
+            "title": _KINDS[kind],
+            "faces": counts[kind],
+            "rate": rates["mean"],
+            "interval": interval_of(record, f"adherence.by_condition.{kind}.mean"),
+        }
+        for kind, rates in found.items()
+    ]
 
 
 # --- models and data --------------------------------------------------------------------------------------------------

@@ -11,7 +11,6 @@ import numpy as np
 from diffusers import DiffusionPipeline
 
 from facet.artifacts import digest_folder, digest_json
-from facet.data.attributes import UNKNOWN
 from facet.data.datasets import FaceSet, load_faces
 from facet.diffusion.pipeline import FacePipeline, load_pipeline
 from facet.errors import ArtifactError, ParamsError
@@ -20,7 +19,7 @@ from facet.evaluation.foreign import Foreign, check_weights, draw_foreign, fitte
 from facet.evaluation.latents import encoded
 from facet.evaluation.record import evaluate, latent_scores
 from facet.evaluation.reference import ExtractorParams, Reference, load_reference
-from facet.evaluation.samples import SampleSet, conditions, draw_samples, part_of
+from facet.evaluation.samples import KINDS, SampleSet, askings, draw_samples, training_captions
 from facet.precision import default_device
 
 Conditions = Literal["data", "none"]
@@ -35,8 +34,8 @@ class Asked:
     count: int
     # Further samples with every attribute unknown, from a model of attributes; None is half of ``count``.
     unconditional: int | None = None
-    # Further ones that part of the attributes is asked of; None is a quarter of ``count``.
-    partial: int | None = None
+    # Further ones, each asked for otherwise (facet.evaluation.samples.KINDS); None is a quarter of ``count`` each.
+    further: int | None = None
     first_seed: int = 0
     # What a model of attributes is asked for: the held-out faces' attributes, or nothing.
     conditions: Conditions = "data"
@@ -49,7 +48,7 @@ class Asked:
     resize: bool = False
 
     def __post_init__(self) -> None:
-        least_of = {"count": 2, "unconditional": 0, "partial": 0, "first_seed": 0, "steps": 1, "batch_size": 1}
+        least_of = {"count": 2, "unconditional": 0, "further": 0, "first_seed": 0, "steps": 1, "batch_size": 1}
         for name, least in least_of.items():
             value = getattr(self, name)
             if value is not None and value < least:
@@ -131,21 +130,23 @@ def load_any(folder: Path) -> DiffusionPipeline:
 
 def _draw_faces(pipeline: FacePipeline, digest: str, faces: FaceSet, asked: Asked, seed: int) -> SampleSet:
     if asked.prompt:
-        raise ParamsError("the model takes attributes and no prompt: leave out --prompt.")
-    if asked.conditions == "none":
-        return _draw_unasked(pipeline, digest, asked)
-    if pipeline.attribute_names != faces.names:
+        raise ParamsError("facet writes the prompts of its own models from held-out faces: leave out --prompt.")
+    nothing = asked.conditions == "none" or pipeline.conditioning == "none"
+    if nothing and asked.guidance is not None:
+        raise ParamsError("without conditions there is nothing to guide towards: leave out --guidance.")
+    if not nothing and pipeline.attribute_names != faces.names:
         raise ArtifactError(
             f"the model and the faces have other attributes ({_difference(pipeline.attribute_names, faces.names)}): "
             "give the faces that it was trained on, or ask for nothing with --conditions none."
         )
-    states = conditions(faces, asked.count, seed)
+    further = dict.fromkeys(KINDS, asked.count // 4 if asked.further is None else asked.further)
+    free = asked.count // 2 if asked.unconditional is None else asked.unconditional
     return draw_samples(
         pipeline,
         digest,
-        states,
-        asked.count // 2 if asked.unconditional is None else asked.unconditional,
-        part_of(states, asked.count // 4 if asked.partial is None else asked.partial, seed),
+        {} if nothing else askings(pipeline.conditioning, faces, asked.count, further, seed, training_captions()),
+        asked.count,
+        0 if nothing else free,
         asked.first_seed,
         steps=asked.steps,
         guidance_scale=asked.guidance,
@@ -153,17 +154,8 @@ def _draw_faces(pipeline: FacePipeline, digest: str, faces: FaceSet, asked: Aske
     )
 
 
-def _draw_unasked(pipeline: FacePipeline, digest: str, asked: Asked) -> SampleSet:
-    if asked.guidance is not None:
-        raise ParamsError("without conditions there is nothing to guide towards: leave out --guidance.")
-    states = np.full((asked.count, len(pipeline.attribute_names)), UNKNOWN, np.int8)
-    sampling = {"steps": asked.steps, "guidance_scale": 1.0, "batch_size": asked.batch_size}
-    drawn = draw_samples(pipeline, digest, states, first_seed=asked.first_seed, **sampling)
-    return dataclasses.replace(drawn, states=None, about=drawn.about | {"conditions": "none"})
-
-
 def _draw_foreign(pipeline: DiffusionPipeline, digest: str, asked: Asked) -> SampleSet:
-    for name in ("unconditional", "partial"):
+    for name in ("unconditional", "further"):
         if getattr(asked, name) is not None:
             raise ParamsError(f"{type(pipeline).__name__} draws nothing but unconditional samples: leave out --{name}.")
     seeds = list(range(asked.first_seed, asked.first_seed + asked.count))

@@ -44,6 +44,8 @@ def read_summary() -> tuple[list[Row], list[tuple[str, str]]]:
         ),
         ("adherence, balanced", "adherence.balanced", "the same, present and absent weighing alike"),
         ("adherence, in part", "adherence.by_condition.partial.mean", "where part of the attributes is asked for"),
+        ("adherence, by text", "adherence.by_condition.text.mean", "where a sentence asks, for what it says"),
+        ("adherence, by both", "adherence.by_condition.both.mean", "where attributes and a sentence ask"),
         ("judge on real faces", "adherence.judge_on_real", "the ceiling of those above"),
         ("Frechet distance", f"{_JUDGE}.frechet", f"{samples} samples, judge features; lower is better"),
         ("real-vs-real floor", f"{_JUDGE}.frechet_floor", f"{floor} held-out real faces against the same reference"),

@@ -160,9 +160,10 @@ def cut_off(tokenizer: CLIPTokenizer, caption: str, length: int) -> str:
 
 
 def unread_words(tokenizer: CLIPTokenizer, caption: str) -> list[str]:
-    """Words of ``caption`` that no training caption had: the vocabulary has those whole, and others in pieces."""
+    """Words of ``caption`` that the vocabulary has only in pieces. Where it is large enough to hold every word of the
+    training captions whole, those are the words that training never met."""
     words = [part for part, _ in tokenizer.backend_tokenizer.pre_tokenizer.pre_tokenize_str(caption.casefold())]
-    return [word for word in dict.fromkeys(words) if len(tokenizer.tokenize(word)) > 1]
+    return [word for word in dict.fromkeys(words) if word.isalnum() and len(tokenizer.tokenize(word)) > 1]
 
 
 def text_features(model: CLIPTextModel, ids: torch.Tensor) -> TextFeatures:

@@ -18,7 +18,14 @@ from facet.artifacts import (
 )
 from facet.data.datasets import load_faces
 from facet.diffusion.pipeline import assemble, load_pipeline, save_pipeline
-from facet.evaluation.samples import SampleParams, conditions, digest_pipeline, part_of, write_samples
+from facet.evaluation.samples import (
+    SampleParams,
+    askings,
+    digest_pipeline,
+    draw_samples,
+    save_samples,
+    training_captions,
+)
 from facet.models.denoiser import snapshot
 from facet.params import read_section, read_seed
 from facet.precision import be_deterministic, default_device
@@ -36,10 +43,12 @@ def main() -> None:
     # Draw with what was saved, as every later user will.
     pipeline = load_pipeline(PIPELINE).to(default_device())
     digest = digest_pipeline(PIPELINE)
-    states = conditions(load_faces(FACES), params.count, read_seed())
-    partial = part_of(states, params.partial, read_seed())
-    write_samples(pipeline, digest, states, SAMPLES, params.unconditional, partial)
-    counts = {"samples": params.count, "unconditional": params.unconditional, "partial": params.partial}
+    asked = askings(
+        pipeline.conditioning, load_faces(FACES), params.count, params.further, read_seed(), training_captions()
+    )
+    samples = draw_samples(pipeline, digest, asked, params.count, params.unconditional)
+    save_samples(samples, SAMPLES)
+    counts = {"samples": params.count, "unconditional": params.unconditional, **samples.about["further"]}
     write_json(METRICS / "sample.json", counts)
 
 

@@ -26,6 +26,7 @@ from facet.models.text import (
     text_features,
     token_ids,
     train_tokenizer,
+    unread_words,
 )
 from facet.params import Positive
 from facet.precision import default_device
@@ -92,6 +93,8 @@ def write_sentences(faces: FaceSet, params: TextParams, seed: int, out: Path) ->
             "per_face": index.shape[1],
             "length": ids.shape[1],
             "vocabulary": len(tokenizer),
+            # Whether a word that the tokenizer has only in pieces is one that training never met.
+            "closed_vocabulary": not params.pretrained and not unread_words(tokenizer, " ".join(captions)),
             "shards": shards,
             "captions_sha256": digest_file(folder / "captions.safetensors"),
         }
