@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from facet import collector
 from facet.cli.options import REGISTERED, AsJson
 from facet.errors import ParamsError
 
@@ -80,10 +81,11 @@ def evaluate(
     """
     if out is not None and not out.parent.is_dir():
         raise ParamsError(f"folder {out.parent} of --out does not exist: make it, or write elsewhere.")
-    from facet.artifacts import write_json
-    from facet.evaluation.saved import Asked, evaluate_saved, load_against
-    from facet.precision import be_deterministic
-
+    with collector.paused():
+        from facet.artifacts import write_json
+        from facet.evaluation.saved import Asked, evaluate_saved, load_against
+        from facet.precision import be_deterministic
+    collector.freeze_imports()
     be_deterministic()
     asked = Asked(count, unconditional, further, seed, conditions, steps, guidance, batch_size, prompt, resize)
     against = load_against(data, reference, judge)

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from facet import collector
 from facet.cli.options import AsJson
 from facet.errors import ParamsError
 
@@ -32,10 +33,11 @@ def score(
     """
     if inception is not None and not sha256:
         raise ParamsError("--inception needs --sha256: the weights are loaded only if they are the ones you mean.")
-    from facet.artifacts import write_json
-    from facet.evaluation.folders import inception_space, judge_space, score_folders
-    from facet.precision import be_deterministic
-
+    with collector.paused():
+        from facet.artifacts import write_json
+        from facet.evaluation.folders import inception_space, judge_space, score_folders
+        from facet.precision import be_deterministic
+    collector.freeze_imports()
     be_deterministic()
     space = judge_space(judge) if inception is None else inception_space(inception, sha256)
     record = score_folders(reference, samples, space, resize, seed)

@@ -1,6 +1,5 @@
-"""Evaluation: features, distances, adherence, the record and the report."""
+"""Evaluation: features, distances, adherence, the record and the report.
 
-from facet.torchvision_ops import declare_missing
-
-# diffusers probes for torchvision, whose registry build can't load beside a CPU torch.
-declare_missing()
+Comparing two records needs no torch, so this file imports none: a module that needs torch-fidelity or diffusers calls
+``declare_missing`` itself before it imports them.
+"""

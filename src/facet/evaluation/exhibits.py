@@ -7,11 +7,10 @@ import dataclasses
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow.parquet as pq
-from diffusers import AutoencoderKL
 from PIL import Image
 
 from facet.data.attributes import ABSENT, PRESENT
@@ -24,6 +23,9 @@ from facet.evaluation.reconstruction import psnr
 from facet.evaluation.record import Evaluation
 from facet.evaluation.samples import SampleSet
 from facet.evaluation.scores import interval_of
+
+if TYPE_CHECKING:
+    from diffusers import AutoencoderKL
 
 # Pictures make the page's size: up to 64 px they are shown to the pixel, larger ones are shrunk to 128 px and
 # compressed, so that the page stays below 2 MB whatever the model draws.

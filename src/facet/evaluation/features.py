@@ -7,15 +7,20 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch_fidelity.feature_extractor_base import FeatureExtractorBase
-from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY, register_feature_extractor
-from torch_fidelity.utils import create_feature_extractor
 
+from facet import collector
 from facet.artifacts import digest_file, digest_folder
 from facet.data.pixels import to_pixels
 from facet.errors import ArtifactError, ParamsError, UnreachableError
 from facet.models.judge import Judge
 from facet.progress import bar
+from facet.torchvision_ops import declare_missing
+
+with collector.paused():
+    declare_missing()
+    from torch_fidelity.feature_extractor_base import FeatureExtractorBase
+    from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY, register_feature_extractor
+    from torch_fidelity.utils import create_feature_extractor
 
 JUDGE_EXTRACTOR = "facet-judge"
 INCEPTION_EXTRACTOR = "inception-v3-compat"

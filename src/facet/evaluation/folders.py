@@ -6,11 +6,10 @@ import dataclasses
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
-from torch_fidelity.feature_extractor_base import FeatureExtractorBase
 
 from facet.errors import DataError, ParamsError
 from facet.evaluation.features import (
@@ -23,6 +22,9 @@ from facet.evaluation.features import (
 from facet.evaluation.fidelity import NEIGHBOURS, kid_subset_size
 from facet.evaluation.measures import FEW_SAMPLES, gathered, set_fidelity
 from facet.progress import bar
+
+if TYPE_CHECKING:
+    from torch_fidelity.feature_extractor_base import FeatureExtractorBase
 
 SCHEMA = "facet.score/1"
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")

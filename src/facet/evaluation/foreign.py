@@ -14,17 +14,22 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import diffusers
 import numpy as np
 import torch
-from diffusers import DiffusionPipeline
-from diffusers.utils import logging as diffusers_logging
 from PIL import Image
 
+from facet import collector
 from facet.artifacts import SAMPLES_SCHEMA, read_json
 from facet.errors import ArtifactError, DataError, ParamsError
 from facet.evaluation.samples import SampleSet
 from facet.progress import bar
+from facet.torchvision_ops import declare_missing
+
+with collector.paused():
+    declare_missing()
+    import diffusers
+    from diffusers import DiffusionPipeline
+    from diffusers.utils import logging as diffusers_logging
 
 INDEX = "model_index.json"
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".msgpack")

@@ -6,14 +6,17 @@ All of it is about posterior means of faces upright, as ``artifacts/latents`` ke
 from __future__ import annotations
 
 import dataclasses
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL
 
 from facet.data.latents import LatentSet
 from facet.data.pixels import to_pixels, to_uint8
 from facet.precision import Precision, autocast
+
+if TYPE_CHECKING:
+    from diffusers import AutoencoderKL
 
 _CHUNK = 1024
 # Faces whose latents decide the colours: their directions settle long before.

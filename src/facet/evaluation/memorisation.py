@@ -19,17 +19,19 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch_fidelity.feature_extractor_base import FeatureExtractorBase
 
 from facet.data.datasets import FaceSet
 from facet.errors import ArtifactError
 from facet.evaluation.features import extract
 from facet.evaluation.reference import Reference
+
+if TYPE_CHECKING:
+    from torch_fidelity.feature_extractor_base import FeatureExtractorBase
 
 FEATURES, PIXELS = "judge", "pixels"
 # A sample is suspect where it is nearer than this percentile of the held-out faces; a model that doesn't copy has a

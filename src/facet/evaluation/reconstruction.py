@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from diffusers import AutoencoderKL
 
 from facet.data.pixels import to_pixels, to_uint8
 from facet.errors import ArtifactError
 from facet.precision import Precision, autocast
+
+if TYPE_CHECKING:
+    from diffusers import AutoencoderKL
 
 # Taps of SSIM's window, and MS-SSIM's weights from the finest scale to the coarsest.
 _WINDOW = 11

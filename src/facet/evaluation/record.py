@@ -10,10 +10,9 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from diffusers import AutoencoderKL
 
 import facet
 from facet.artifacts import EVALUATION_SCHEMA, whole_file
@@ -39,6 +38,9 @@ from facet.evaluation.memorisation import memorisation
 from facet.evaluation.reconstruction import reconstruct
 from facet.evaluation.reference import ExtractorParams, Reference, digest_faces
 from facet.evaluation.samples import SampleSet
+
+if TYPE_CHECKING:
+    from diffusers import AutoencoderKL
 
 _BY_CONDITION = "adherence.by_condition"
 

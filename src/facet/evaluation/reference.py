@@ -15,12 +15,11 @@ import dataclasses
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
-from torch_fidelity.feature_extractor_base import FeatureExtractorBase
 
 from facet.artifacts import REFERENCE_SCHEMA, digest_json, read_json, whole_folder, write_json
 from facet.data.datasets import FaceSet
@@ -29,6 +28,9 @@ from facet.evaluation.features import digest_extractor, extract, judge_extractor
 from facet.evaluation.fidelity import Gaussian, frechet_of, gaussian, kid, precision_recall, some_rows
 from facet.params import Between
 from facet.seeding import numpy_stream
+
+if TYPE_CHECKING:
+    from torch_fidelity.feature_extractor_base import FeatureExtractorBase
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,10 +5,9 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from diffusers import DiffusionPipeline
 
 from facet.artifacts import digest_folder, digest_json
 from facet.data.datasets import FaceSet, load_faces
@@ -21,6 +20,9 @@ from facet.evaluation.record import evaluate, latent_scores
 from facet.evaluation.reference import ExtractorParams, Reference, load_reference
 from facet.evaluation.samples import KINDS, SampleSet, askings, draw_samples, training_captions
 from facet.precision import default_device
+
+if TYPE_CHECKING:
+    from diffusers import DiffusionPipeline
 
 Conditions = Literal["data", "none"]
 # Pictures at a time where nothing is said: a foreign model may be large.

@@ -9,14 +9,17 @@ from typing import Annotated
 
 import torch
 import torch.nn.functional as F
-from diffusers import AutoencoderKL, ModelMixin  # noqa: F401 - diffusers looks ModelMixin up in a component's module
 from diffusers.configuration_utils import FrozenDict, register_to_config
-from diffusers.models.autoencoders.vae import DecoderOutput
 from torch import nn
 
+from facet import collector
 from facet.artifacts import read_json
 from facet.errors import ArtifactError, ParamsError
 from facet.params import Between, Natural, Positive
+
+with collector.paused():
+    from diffusers import AutoencoderKL, ModelMixin  # noqa: F401 - diffusers looks ModelMixin up in a component's module
+    from diffusers.models.autoencoders.vae import DecoderOutput
 
 
 @dataclasses.dataclass(frozen=True)

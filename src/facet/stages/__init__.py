@@ -10,6 +10,7 @@ import sys
 import warnings
 from collections.abc import Callable
 
+from facet import collector
 from facet.errors import FacetError
 from facet.lifeline import die_with_parent
 
@@ -30,6 +31,7 @@ def run(main: Callable[[], None]) -> None:
     """
     if _is_the_program():
         die_with_parent()
+        collector.freeze_imports()
     for name, value in _NO_TELEMETRY.items():
         os.environ.setdefault(name, value)
     warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
