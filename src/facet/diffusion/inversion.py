@@ -5,6 +5,7 @@ What comes out, run down again under the same condition, gives the photo back; r
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -69,7 +70,7 @@ def _upwards(
         (alpha, sigma), (alpha_end, sigma_end) = levels(objective, begin), levels(objective, end)
         return alpha_end / alpha * latents + (sigma_end - alpha_end / alpha * sigma) * noise
 
-    for begin, end in zip(times[:-1], times[1:], strict=True):
+    for begin, end in itertools.pairwise(times):
         middle = (begin + end) / 2
         latents = moved(moved(latents, begin, begin, middle), begin, middle, end)
     return latents
