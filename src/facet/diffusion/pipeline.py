@@ -43,7 +43,7 @@ from facet.precision import autocast
 # CPU kernels choose their blocking by the number of rows and of threads, and with it the last bits of each row. So on a
 # CPU the network always sees 16 rows, the last of them repeated where fewer are asked for
 # (tests/diffusion/test_pipeline.py holds that a row's place among them doesn't matter).
-_ROWS = 16
+ROWS = 16
 
 
 # diffusers' convention: (pipeline, index of the step, timestep, {"latents": …}) -> what of it to change.
@@ -181,10 +181,10 @@ class FacePipeline(DiffusionPipeline):
         start = Start(request.seeds, self.latent_shape, strength, faces, masks, latents)
         drawn = []
         with self.progress_bar(total=len(request)) as progress:
-            at_once = sampling.batch_size if self._execution_device.type == "cuda" else _ROWS
+            at_once = sampling.batch_size if self._execution_device.type == "cuda" else ROWS
             for at in range(0, len(request), at_once):
                 rows = slice(at, at + at_once)
-                drawn.append(self._draw(request.part(rows), start.part(rows, _ROWS), sampling, callback_on_step_end))
+                drawn.append(self._draw(request.part(rows), start.part(rows, ROWS), sampling, callback_on_step_end))
                 progress.update(len(drawn[-1]))
         return FaceOutput(images=_as_asked(np.concatenate(drawn), output_type))
 
@@ -214,10 +214,10 @@ class FacePipeline(DiffusionPipeline):
         with autocast(sampling.precision, device):
             noise, free = start.noise(device), start.free(device)
             clean = None if start.faces is None else self.encode_faces(start.faces)
-            condition, null = self.conditions(request.padded(_ROWS))
+            condition, null = self.conditions(request.padded(ROWS))
             latents = sampler.run(
                 self.unet,
-                noise if start.noised and start.strength < 1 else sampler.start(noise, clean),
+                sampler.scaled(noise) if start.noised and start.strength < 1 else sampler.start(noise, clean),
                 condition,
                 null,
                 known=None if free is None else Known(clean, noise, free),
@@ -243,11 +243,9 @@ class FacePipeline(DiffusionPipeline):
         """Pictures uint8 [n, h, w, 3] -> standardised latents [n, c, h, w], the posterior's mean; in blocks of rows, so
         that a picture's latents don't depend on its company."""
         count, blocks = len(faces), []
-        faces = np.concatenate([faces, np.repeat(faces[-1:], -count % _ROWS, axis=0)])
-        for at in range(0, len(faces), _ROWS):
-            pixels = to_pixels(
-                torch.from_numpy(np.ascontiguousarray(faces[at : at + _ROWS])).to(self._execution_device)
-            )
+        faces = np.concatenate([faces, np.repeat(faces[-1:], -count % ROWS, axis=0)])
+        for at in range(0, len(faces), ROWS):
+            pixels = to_pixels(torch.from_numpy(np.ascontiguousarray(faces[at : at + ROWS])).to(self._execution_device))
             blocks.append(self.vae.encode(pixels).latent_dist.mean.float())
         mean, std = self._statistics()
         return ((torch.cat(blocks) - mean) / std)[:count]
@@ -256,6 +254,15 @@ class FacePipeline(DiffusionPipeline):
         """Standardised latents [n, c, h, w] -> pixels float [n, 3, h, w], about [-1, 1]."""
         mean, std = self._statistics()
         return self.vae.decode(latents * std + mean).sample.float()
+
+    @torch.no_grad()
+    def decode_faces(self, latents: torch.Tensor) -> np.ndarray:
+        """Standardised latents [n, c, h, w] -> pictures uint8 [n, h, w, 3], in blocks of rows."""
+        blocks, count = [], len(latents)
+        latents = torch.cat([latents, latents[-1:].expand(-count % ROWS, -1, -1, -1)]).to(self._execution_device)
+        for at in range(0, len(latents), ROWS):
+            blocks.append(to_uint8(self.decode_latents(latents[at : at + ROWS])))
+        return np.concatenate(blocks)[:count]
 
     def _statistics(self) -> tuple[torch.Tensor, torch.Tensor]:
         mean, std = (

@@ -61,7 +61,7 @@ def build_request(
     if min(seeds) < 0 or max(seeds) >= _MOST_SEED:
         raise ParamsError(f"seeds run from {min(seeds)} to {max(seeds)}, expected 0 to {_MOST_SEED - 1}.")
     request = Request(
-        _states(attributes, names, len(seeds)),
+        states_of(attributes, names, len(seeds)),
         _texts("prompt", prompt, len(seeds)),
         _texts("negative prompt", negative_prompt, len(seeds)),
         seeds,
@@ -86,7 +86,8 @@ def _texts(what: str, given: str | Sequence[str], count: int) -> list[str]:
     return [" ".join(text.split()) for text in texts]
 
 
-def _states(attributes: str | np.ndarray | torch.Tensor, names: Sequence[str], count: int) -> torch.Tensor:
+def states_of(attributes: str | np.ndarray | torch.Tensor, names: Sequence[str], count: int) -> torch.Tensor:
+    """``attributes`` as text for all, or states [count, k] -> float32 [count, k]. Raises ParamsError otherwise."""
     if isinstance(attributes, str):
         attributes = np.tile(parse_request(attributes, names), (count, 1))
     states = torch.as_tensor(np.asarray(attributes))

@@ -10,7 +10,7 @@ from typing import Annotated, Any, NamedTuple
 import torch
 
 from facet.diffusion.objective import TRAIN_TIMESTEPS, ObjectiveParams
-from facet.diffusion.schedulers import SamplerName, build_scheduler
+from facet.diffusion.schedulers import SamplerName, build_scheduler, levels
 from facet.errors import ParamsError
 from facet.params import Between, Fraction, Positive
 from facet.precision import Precision
@@ -100,6 +100,16 @@ class Sampler:
             return self._scheduler.scale_noise(clean, times, noise)
         return self._scheduler.add_noise(clean, noise, times)
 
+    def distinct_timesteps(self) -> torch.Tensor:
+        """The noise levels passed on the way down, each once: a sampler of second order looks twice at most of them."""
+        return torch.unique_consecutive(self.timesteps).float()
+
+    def scaled(self, latents: torch.Tensor) -> torch.Tensor:
+        """Latents at the first timestep in the objective's scale -> in the scheduler's own."""
+        if not hasattr(self._scheduler, "scale_model_input"):
+            return latents
+        return latents / self._scheduler.scale_model_input(torch.ones_like(latents), self.timesteps[0])
+
     def start(self, noise: torch.Tensor, clean: torch.Tensor | None = None) -> torch.Tensor:
         """Latents of the first timestep: pure noise, or ``clean`` ones under as much of it as ``strength`` asks."""
         if clean is None or self._pure:
@@ -150,6 +160,17 @@ def predict(unet: torch.nn.Module, latents: torch.Tensor, timestep: torch.Tensor
     """The denoiser's prediction [n, c, h, w] in float32."""
     made = unet(latents, timestep, encoder_hidden_states=condition.tokens, class_labels=condition.pooled)
     return made.sample.float()
+
+
+def noise_of(
+    objective: ObjectiveParams, prediction: torch.Tensor, latents: torch.Tensor, timestep: float
+) -> torch.Tensor:
+    """The noise [n, c, h, w] that a ``prediction`` for ``latents`` in the objective's scale means."""
+    alpha, sigma = levels(objective, timestep)
+    if objective.prediction == "epsilon":
+        return prediction
+    # flow: v = e - x0, x = (1 - t) x0 + t e. v: v = a e - s x0, x = a x0 + s e.
+    return latents + alpha * prediction if objective.prediction == "flow" else sigma * latents + alpha * prediction
 
 
 def _rescaled(guided: torch.Tensor, conditional: torch.Tensor, share: float) -> torch.Tensor:

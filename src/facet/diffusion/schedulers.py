@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Literal
 
+import numpy as np
 from diffusers import (
     DDIMScheduler,
+    DDPMScheduler,
     DPMSolverMultistepScheduler,
     FlowMatchEulerDiscreteScheduler,
     FlowMatchHeunDiscreteScheduler,
@@ -60,3 +62,13 @@ def build_scheduler(name: str, params: ObjectiveParams) -> Any:
         return known[name]()
     prediction = "v_prediction" if params.prediction == "v" else "epsilon"
     return known[name](beta_schedule=params.beta_schedule, prediction_type=prediction)
+
+
+def levels(params: ObjectiveParams, timestep: float) -> tuple[float, float]:
+    """(signal, noise) that latents are made of at ``timestep`` in 0..1000, as `facet.diffusion.objective` mixes them;
+    between the steps of the epsilon and v objectives, alpha is interpolated, and 0 is clean."""
+    if params.prediction == "flow":
+        return 1 - timestep / TRAIN_TIMESTEPS, timestep / TRAIN_TIMESTEPS
+    alphas = DDPMScheduler(TRAIN_TIMESTEPS, beta_schedule=params.beta_schedule).alphas_cumprod.double().numpy()
+    alpha = 1.0 if timestep == 0 else float(np.interp(timestep, np.arange(TRAIN_TIMESTEPS), alphas))
+    return alpha**0.5, (1 - alpha) ** 0.5

@@ -1,0 +1,168 @@
+"""A photo with other attributes, ways between faces, one attribute in steps, and how a picture comes about."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from facet.data.attributes import ABSENT, EXCLUSIVE, PRESENT, UNKNOWN, parse_request
+from facet.diffusion.inversion import invert
+from facet.diffusion.photos import Photo, as_faces
+from facet.diffusion.pipeline import FacePipeline
+from facet.diffusion.requests import states_of
+from facet.errors import ParamsError
+from facet.seeding import torch_stream
+
+STRENGTH = 0.8
+
+
+@dataclasses.dataclass(frozen=True)
+class Edited:
+    """``images`` uint8 [n, h, w, 3], and for each how far it ``moved`` from its photo: ``pixels``, the mean absolute
+    difference in grey levels of 0..255, and ``psnr`` in dB (None where nothing moved)."""
+
+    images: np.ndarray
+    moved: list[dict[str, float | None]]
+
+
+def edit(
+    pipeline: FacePipeline,
+    faces: Photo,
+    changes: str,
+    *,
+    known: np.ndarray | None = None,
+    prompt: str = "",
+    strength: float = STRENGTH,
+    steps: int | None = None,
+    guidance_scale: float | None = None,
+    seeds: Sequence[int] | int = 0,
+) -> Edited:
+    """Photos (PIL, or uint8 [n, size, size, 3]) with ``changes`` such as ``"Smiling,-Eyeglasses"`` made to them.
+
+    ``known`` is what the photos show, states [n, k] of -1, 0, 1 as labels give them; None knows nothing. ``prompt``
+    says what they show beside that. Raises ParamsError on changes that contradict one another, or name nothing.
+    """
+    faces = as_faces(faces, pipeline.size)
+    wanted = parse_request(changes, pipeline.attribute_names)
+    source = np.zeros((len(faces), len(wanted)), np.int8) if known is None else np.asarray(known)
+    target = with_changes(source, wanted, pipeline.attribute_names)
+    latents = invert(pipeline, faces, prompt=prompt, attributes=source, strength=strength, steps=steps)
+    images = pipeline(
+        prompt,
+        target,
+        latents=latents,
+        strength=strength,
+        steps=steps,
+        guidance_scale=guidance_scale,
+        seeds=seeds,
+        num_images=len(faces),
+        output_type="np",
+    ).images
+    return Edited(images, [movement(*pair) for pair in zip(faces, images, strict=True)])
+
+
+def with_changes(states: np.ndarray, wanted: np.ndarray, names: Sequence[str]) -> np.ndarray:
+    """``states`` [n, k] with ``wanted`` [k] laid over them, where that is not unknown. What is made present makes
+    absent what a face can't have beside it. Raises ParamsError where nothing, or two that exclude one another, is
+    wanted."""
+    if not (wanted != UNKNOWN).any():
+        raise ParamsError("no change was asked for: name attributes such as 'Smiling,-Eyeglasses'.")
+    changed = np.where(wanted == UNKNOWN, states, wanted)
+    for group in EXCLUSIVE:
+        members = [k for k, name in enumerate(names) if name in group]
+        added = [k for k in members if wanted[k] == PRESENT]
+        if len(added) > 1:
+            told = " and ".join(names[k] for k in added)
+            raise ParamsError(f"{told} were asked for together, but a face has only one of them: leave one out.")
+        if added:
+            others = [k for k in members if k not in added]
+            changed[:, others] = ABSENT
+    return changed
+
+
+def movement(photo: np.ndarray, image: np.ndarray) -> dict[str, float | None]:
+    """How far ``image`` uint8 [h, w, 3] is from ``photo``: ``pixels`` and ``psnr``, see `Edited`."""
+    apart = image.astype(np.float64) - photo
+    square = float((apart**2).mean())
+    psnr = None if square == 0 else round(float(10 * np.log10(255**2 / square)), 2)
+    return {"pixels": round(float(np.abs(apart).mean()), 3), "psnr": psnr}
+
+
+def interpolate(
+    pipeline: FacePipeline,
+    seeds: tuple[int, int],
+    attributes: tuple[str, str] = ("", ""),
+    *,
+    prompt: str = "",
+    frames: int = 8,
+    **sampling: object,
+) -> np.ndarray:
+    """Faces uint8 [frames, h, w, 3] on the way from one seed and its attributes to another: over the sphere in noise
+    (Shoemake, 1985), straight in the attributes' states. The first and the last are what the pipeline draws of them.
+
+    ``prompt`` holds for all: a sentence between two sentences is none. ``sampling`` goes to the pipeline as it is.
+    Raises ParamsError for fewer than two frames.
+    """
+    if frames < 2:
+        raise ParamsError(f"{frames} frames were asked for, expected at least 2: the two ends.")
+    shares = np.linspace(0, 1, frames)
+    first, last = (torch.randn(pipeline.latent_shape, generator=torch_stream(seed, "draw")) for seed in seeds)
+    begin, end = (states_of(text, pipeline.attribute_names, 1) for text in attributes)
+    return pipeline(
+        prompt,
+        torch.cat([begin + (end - begin) * float(share) for share in shares]),
+        latents=torch.stack([slerp(first, last, float(share)) for share in shares]),
+        seeds=[seeds[0]] * (frames - 1) + [seeds[1]],
+        output_type="np",
+        **sampling,
+    ).images
+
+
+def slerp(first: torch.Tensor, last: torch.Tensor, share: float) -> torch.Tensor:
+    """The point at ``share`` 0..1 of the arc between two tensors of noise, whose length is noise's all the way."""
+    if share in (0.0, 1.0):
+        return (first, last)[int(share)]
+    cosine = (first * last).sum() / (first.norm() * last.norm())
+    angle = cosine.clamp(-1, 1).acos()
+    if angle < 1e-4:
+        return first + (last - first) * share
+    return (((1 - share) * angle).sin() * first + (share * angle).sin() * last) / angle.sin()
+
+
+def sweep(
+    pipeline: FacePipeline,
+    attribute: str,
+    seeds: Sequence[int],
+    values: Sequence[float] = (-1, -0.5, 0, 0.5, 1),
+    *,
+    attributes: str = "",
+    prompt: str = "",
+    **sampling: object,
+) -> np.ndarray:
+    """Faces uint8 [len(seeds), len(values), h, w, 3]: each seed with ``attribute`` from absent (-1) over unknown (0)
+    to present (1), beside the other ``attributes``. Raises ParamsError on an unknown name."""
+    names = pipeline.attribute_names
+    column = int(np.flatnonzero(parse_request(attribute, names))[0])
+    states = states_of(attributes, names, len(seeds) * len(values))
+    states[:, column] = torch.tensor(values, dtype=torch.float32).repeat(len(seeds))
+    drawn = pipeline(
+        prompt, states, seeds=[seed for seed in seeds for _ in values], output_type="np", **sampling
+    ).images
+    return drawn.reshape(len(seeds), len(values), *drawn.shape[1:])
+
+
+def denoising_strip(
+    pipeline: FacePipeline, seed: int = 0, *, attributes: str = "", prompt: str = "", **sampling: object
+) -> np.ndarray:
+    """One face as it comes about, uint8 [steps + 1, h, w, 3]: the noise, then the latents after each step, decoded."""
+    seen = [torch.randn(pipeline.latent_shape, generator=torch_stream(seed, "draw"))]
+
+    def look(_pipeline: FacePipeline, _index: int, _timestep: torch.Tensor, tensors: dict) -> dict:
+        seen.append(tensors["latents"][0].cpu())
+        return {}
+
+    pipeline(prompt, attributes, seeds=[seed], callback_on_step_end=look, output_type="np", **sampling)
+    return pipeline.decode_faces(torch.stack(seen))
