@@ -154,6 +154,7 @@ def chain_params() -> dict[str, Any]:
             "partial": 16,
             "text": 16,
             "both": 16,
+            "altered": 8,
             "sampling": {"steps": 2, "batch_size": 16},
         },
         "validate": {"split_share": {"train": 0.3, "valid": 0.01, "test": 0.01}, "attribute_share": 0.0},

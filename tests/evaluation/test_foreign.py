@@ -19,11 +19,12 @@ from facet.cli import main
 from facet.data.latents import load_latents
 from facet.diffusion.pipeline import load_pipeline, save_pipeline
 from facet.errors import ArtifactError, DataError, ParamsError
+from facet.evaluation.altered import alter
 from facet.evaluation.compare import compare
 from facet.evaluation.foreign import Foreign, draw_foreign, to_pictures
 from facet.evaluation.record import evaluate
 from facet.evaluation.reference import ReferenceParams, load_reference, write_reference
-from facet.evaluation.samples import KINDS, askings, draw_samples, load_samples, save_samples
+from facet.evaluation.samples import KINDS, askings, draw_samples, load_samples, save_samples, with_altered
 from facet.evaluation.saved import Asked, evaluate_saved, load_against, load_any
 from tests import tiny
 from tests.evaluation.pipelines import save_ddpm, save_stable_diffusion
@@ -70,7 +71,8 @@ def test_facets_own_pipeline_gets_the_record_of_the_chain(artifacts, against, fa
     pipeline = load_pipeline(artifacts / "pipeline")
     digest = digest_folder(artifacts / "pipeline")
     asked = askings(pipeline.conditioning, faces, 16, dict.fromkeys(KINDS, 4), seed=3)
-    save_samples(draw_samples(pipeline, digest, asked, 16, unconditional=8), tmp_path / "samples")
+    drawn = draw_samples(pipeline, digest, asked, 16, unconditional=8)
+    save_samples(with_altered(drawn, alter(pipeline, faces, 2, seed=3)), tmp_path / "samples")
     encode_faces(pipeline.vae, faces, LatentParams(batch_size=128, precision="auto"), tmp_path / "latents")
     samples, latents = load_samples(tmp_path / "samples"), load_latents(tmp_path / "latents")
     reference = load_reference(artifacts / "reference")

@@ -9,11 +9,12 @@ import pytest
 
 from facet.artifacts import write_curve, write_json
 from facet.errors import ArtifactError
+from facet.evaluation.altered import alter
 from facet.evaluation.exhibits import read_light, unasked
 from facet.evaluation.record import evaluate
 from facet.evaluation.reference import ReferenceParams, load_reference, write_reference
 from facet.evaluation.report import Shown, write_report
-from facet.evaluation.samples import KINDS, askings, draw_samples
+from facet.evaluation.samples import KINDS, askings, draw_samples, with_altered
 from tests import tiny
 
 STEPS = ("train_vae", "tune_decoder", "train_unet", "train_judge")
@@ -26,6 +27,7 @@ def inputs(faces, latents, judge_folder, tmp_path_factory):
     write_reference(faces, judge_folder, ReferenceParams("train", floor_faces=8), 0, root / "reference")
     asked = askings("both", faces, 24, dict.fromkeys(KINDS, 8), seed=0)
     samples = draw_samples(tiny.pipeline(), "0" * 64, asked, 24)
+    samples = with_altered(samples, alter(tiny.pipeline(), faces, 8, seed=0))
     reference = load_reference(root / "reference")
     vae = tiny.autoencoder()
     done = evaluate((), samples, faces, reference, judge_folder, vae, 0, latents)

@@ -25,6 +25,9 @@ _TOLD = (
     ("… asked in part", "adherence.by_condition.partial.mean", None, "part of the attributes asked"),
     ("… by sentence", "adherence.by_condition.text.mean", None, "what a written caption says"),
     ("… by both", "adherence.by_condition.both.mean", None, "all attributes, and a caption beside them"),
+    ("edits made", "editing.flipped", None, "photos whose attribute changed as asked"),
+    ("… all else kept", "editing.kept", "editing.kept_of_photos", "other labels of an edited photo"),
+    ("inpainting, inside", "inpainting.inside", "inpainting.inside_of_others", "grey levels off, beside another photo"),
     ("Frechet distance", f"{_JUDGE}.frechet", f"{_JUDGE}.frechet_floor", "lower is better"),
     ("… at the floor's N", f"{_JUDGE}.frechet_at_floor_n", f"{_JUDGE}.frechet_floor", "lower is better"),
     ("… over the floor", f"{_JUDGE}.frechet_over_floor", None, "1 is as good as real"),
@@ -60,6 +63,9 @@ def evaluate(
             min=0, help="More of each kind: asked in part, by sentence, by both (default: a quarter of --count)."
         ),
     ] = None,
+    altered: Annotated[
+        int | None, typer.Option(min=0, help="Photos to edit, and as many to inpaint (default: an eighth of --count).")
+    ] = None,
     conditions: Annotated[
         Literal["data", "none"], typer.Option(help="Ask a model of attributes for those of held-out faces, or nothing.")
     ] = "data",
@@ -87,7 +93,7 @@ def evaluate(
         from facet.precision import be_deterministic
     collector.freeze_imports()
     be_deterministic()
-    asked = Asked(count, unconditional, further, seed, conditions, steps, guidance, batch_size, prompt, resize)
+    asked = Asked(count, unconditional, further, altered, seed, conditions, steps, guidance, batch_size, prompt, resize)
     against = load_against(data, reference, judge)
     extractors, chain_seed = _chain_params()
     with _folder(model) as folder:

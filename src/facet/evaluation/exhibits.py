@@ -17,6 +17,7 @@ from facet.data.attributes import ABSENT, PRESENT
 from facet.data.datasets import FaceSet
 from facet.data.faces import quality
 from facet.data.latents import LatentSet
+from facet.evaluation.altered import Altered
 from facet.evaluation.latents import colours, means, walk
 from facet.evaluation.memorisation import FEATURES, PIXELS, Pair, closest_pairs
 from facet.evaluation.reconstruction import psnr
@@ -211,6 +212,31 @@ def neighbours(record: Mapping[str, Any], samples: SampleSet, faces: FaceSet) ->
         for space, what in spaces.items()
         if space in record.get("memorisation", {})
     ]
+
+
+def alterations(record: Mapping[str, Any], samples: SampleSet, faces: FaceSet) -> list[dict[str, Any]]:
+    """The first photos that were edited, and inpainted: each before and after, with what was to change."""
+    told = {"edited": ("Edited", record.get("editing")), "inpainted": ("Inpainted", record.get("inpainting"))}
+    return [
+        {"kind": kind, "title": told[kind][0], "scores": told[kind][1], "couples": _couples(done, faces)}
+        for kind, done in sorted(samples.altered.items())
+    ]
+
+
+def _couples(done: Altered, faces: FaceSet) -> list[dict[str, Any]]:
+    shown = []
+    for i in range(min(_NEAREST, len(done.faces))):
+        photo, changed = faces.pixels[done.rows[i]], np.flatnonzero(done.touched[i])
+        # What was to be drawn anew is grey in the photo.
+        hidden = done.masks[i] if not changed.size else np.zeros_like(done.masks[i])
+        shown.append(
+            {
+                "photo": picture(np.where(hidden[..., None], np.uint8(128), photo)),
+                "face": picture(done.faces[i]),
+                "changes": [("" if done.states[i, k] > 0 else "−") + faces.names[k] for k in changed],
+            }
+        )
+    return shown
 
 
 # --- attributes -------------------------------------------------------------------------------------------------------

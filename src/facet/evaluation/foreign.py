@@ -151,6 +151,7 @@ def draw_foreign(pipeline: DiffusionPipeline, digest: str, seeds: list[int], how
         "count": len(seeds),
         "asked": "none",
         "further": {},
+        "altered": {},
         "conditions": f"prompt {how.prompt!r}" if how.prompt else "none",
         "first_seed": seeds[0],
         "model": digest,
@@ -254,6 +255,9 @@ def fitted(samples: SampleSet, size: int, resize: bool) -> SampleSet:
     fitting["further"] = {
         kind: dataclasses.replace(answered, faces=_resized(answered.faces, size))
         for kind, answered in samples.further.items()
+    }
+    fitting["altered"] = {
+        kind: dataclasses.replace(done, faces=_resized(done.faces, size)) for kind, done in samples.altered.items()
     }
     return dataclasses.replace(samples, **fitting, about=samples.about | note)
 

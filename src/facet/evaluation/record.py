@@ -19,6 +19,7 @@ from facet.artifacts import EVALUATION_SCHEMA, whole_file
 from facet.data.datasets import FaceSet
 from facet.data.latents import LatentSet
 from facet.errors import ArtifactError
+from facet.evaluation.altered_scores import altered_scores
 from facet.evaluation.balance import balance, balance_unasked, gaps, judged
 from facet.evaluation.bootstrap import LEVEL, RESAMPLES
 from facet.evaluation.features import digest_extractor, extract_layers, judge_extractor
@@ -42,6 +43,8 @@ from facet.evaluation.samples import SampleSet
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL
 
+# What samples.json may say beside what it always says.
+_OPTIONAL = ("asked", "further", "altered", "pipeline", "resize")
 _BY_CONDITION = "adherence.by_condition"
 
 
@@ -103,6 +106,9 @@ def evaluate(
         measured[_BY_CONDITION] = by_condition(kinds, faces, seed)
         scores["adherence"] = measured["adherence"].values | {"by_condition": measured[_BY_CONDITION].values}
         scores["balance"] = balance(drawn, samples.states, real, free, faces, reference)
+    for part, found in altered_scores(samples.altered, extractor.judge, faces, seed).items():
+        measured[part] = found
+        scores[part] = found.values
     if reconstructions is not None:
         given_back = autoencoder(extractor, originals, reconstructions, reference, seed, real.features)
         measured["autoencoder"] = given_back
@@ -209,7 +215,7 @@ def _protocol(samples: SampleSet, reference: Reference) -> dict[str, Any]:
         "kid_subset_size": kid_subset_size(about["count"], samples.about["count"]),
         "neighbours": NEIGHBOURS,
         # Only where there are any; of a model from elsewhere: what draws, and what was done to its pictures.
-        **{key: samples.about[key] for key in ("asked", "further", "pipeline", "resize") if samples.about.get(key)},
+        **{key: samples.about[key] for key in _OPTIONAL if samples.about.get(key)},
     }
 
 
@@ -224,6 +230,7 @@ def headline(record: Mapping[str, Any]) -> dict[str, Any]:
         "autoencoder": vae,
         "memorisation": copying,
         "balance": gaps(record["balance"]),
+        **{part: record[part] for part in ("inpainting", "editing") if part in record},
     }
 
 

@@ -6,7 +6,8 @@
 - ``samples.safetensors``  "faces" uint8 [n, h, w, 3], "states" int8 [n, k], "seeds" int64 [n]; where some were asked
   for, "unconditional" uint8 [m, h, w, 3], drawn with nothing asked and the m seeds that follow; and for each further
   kind of request ("partial", "text", "both") "KIND" uint8 [p, h, w, 3] with "KIND_states" int8 [p, k], what was asked,
-  drawn with the next p seeds
+  drawn with the next p seeds. Of photos that were changed ("edited", "inpainted"): "KIND" uint8 [q, h, w, 3] and
+  "KIND_rows", "KIND_states", "KIND_touched", "KIND_masks", as facet.evaluation.altered explains them
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from facet.data.datasets import FaceSet
 from facet.data.sentences import load_sentences
 from facet.diffusion.pipeline import FacePipeline
 from facet.diffusion.sampling import SamplingParams
+from facet.evaluation.altered import Altered
 from facet.models.conditioning import Conditioning
 from facet.params import Between, Natural
 from facet.seeding import derive, numpy_stream
@@ -33,6 +35,7 @@ from facet.seeding import derive, numpy_stream
 # Further kinds of request, in the order in which they take their seeds: for part of the attributes, for what a sentence
 # says, for all attributes and such a sentence.
 KINDS = ("partial", "text", "both")
+_OF_ALTERED = ("rows", "states", "touched", "masks")
 # A written caption that training had is written anew, this often.
 _TRIES = 20
 
@@ -50,6 +53,8 @@ class SampleParams:
     partial: Natural
     text: Natural
     both: Natural
+    # Held-out faces that are edited, and as many that are inpainted; 0 changes none.
+    altered: Natural
     sampling: SamplingParams
 
     @property
@@ -80,7 +85,7 @@ class Answered:
 class SampleSet:
     """``faces`` uint8 [n, h, w, 3] drawn for ``states`` int8 [n, k], or None where nothing was asked for, with
     ``seeds`` int64 [n]; ``unconditional`` uint8 [m, h, w, 3], or None where none were drawn; ``further`` kinds of
-    request. ``about["asked"]`` names the kind of ``faces``."""
+    request. ``about["asked"]`` names the kind of ``faces``. ``altered`` are held-out faces that were changed."""
 
     faces: np.ndarray
     states: np.ndarray | None
@@ -88,6 +93,7 @@ class SampleSet:
     about: dict[str, Any]
     unconditional: np.ndarray | None = None
     further: Mapping[str, Answered] = dataclasses.field(default_factory=dict)
+    altered: Mapping[str, Altered] = dataclasses.field(default_factory=dict)
 
 
 def askings(
@@ -204,6 +210,7 @@ def draw_samples(
         "unconditional": unconditional,
         "asked": kind,
         "further": {name: len(answered.faces) for name, answered in further.items()},
+        "altered": {},
         "conditions": "joint distribution of splits valid+test" if asked else "none",
         "first_seed": first_seed,
         "model": digest,
@@ -215,11 +222,19 @@ def draw_samples(
     return SampleSet(drawn, states, seeds, about, free, further)
 
 
+def with_altered(samples: SampleSet, altered: Mapping[str, Altered]) -> SampleSet:
+    """``samples`` and these photos."""
+    counts = {kind: len(done.faces) for kind, done in altered.items()}
+    return dataclasses.replace(samples, altered=altered, about=samples.about | {"altered": counts})
+
+
 def save_samples(samples: SampleSet, out: Path) -> None:
     """Write ``out``."""
     named = {name: getattr(samples, name) for name in ("faces", "states", "seeds", "unconditional")}
     for kind, answered in samples.further.items():
         named |= {kind: answered.faces, f"{kind}_states": answered.states}
+    for kind, done in samples.altered.items():
+        named |= {kind: done.faces} | {f"{kind}_{name}": getattr(done, name) for name in _OF_ALTERED}
     tensors = {name: np.ascontiguousarray(value) for name, value in named.items() if value is not None}
     with whole_folder(out) as folder:
         save_file(tensors, folder / "samples.safetensors")
@@ -231,8 +246,12 @@ def load_samples(folder: Path) -> SampleSet:
     about = read_json(folder / "samples.json", SAMPLES_SCHEMA)
     tensors = load_file(folder / "samples.safetensors")
     further = {kind: Answered(tensors[kind], tensors[f"{kind}_states"]) for kind in about["further"]}
+    altered = {
+        kind: Altered(tensors[kind], **{name: tensors[f"{kind}_{name}"] for name in _OF_ALTERED})
+        for kind in about["altered"]
+    }
     return SampleSet(
-        tensors["faces"], tensors.get("states"), tensors["seeds"], about, tensors.get("unconditional"), further
+        tensors["faces"], tensors.get("states"), tensors["seeds"], about, tensors.get("unconditional"), further, altered
     )
 
 

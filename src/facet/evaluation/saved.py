@@ -13,12 +13,13 @@ from facet.artifacts import digest_folder, digest_json
 from facet.data.datasets import FaceSet, load_faces
 from facet.diffusion.pipeline import FacePipeline, load_pipeline
 from facet.errors import ArtifactError, ParamsError
+from facet.evaluation.altered import alter
 from facet.evaluation.features import load_judge
 from facet.evaluation.foreign import Foreign, check_weights, draw_foreign, fitted, load_foreign, read_index, told
 from facet.evaluation.latents import encoded
 from facet.evaluation.record import evaluate, latent_scores
 from facet.evaluation.reference import ExtractorParams, Reference, load_reference
-from facet.evaluation.samples import KINDS, SampleSet, askings, draw_samples, training_captions
+from facet.evaluation.samples import KINDS, SampleSet, askings, draw_samples, training_captions, with_altered
 from facet.precision import default_device
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ class Asked:
     unconditional: int | None = None
     # Further ones, each asked for otherwise (facet.evaluation.samples.KINDS); None is a quarter of ``count`` each.
     further: int | None = None
+    # Held-out faces that are edited, and as many that are inpainted; None is an eighth of ``count``.
+    altered: int | None = None
     first_seed: int = 0
     # What a model of attributes is asked for: the held-out faces' attributes, or nothing.
     conditions: Conditions = "data"
@@ -50,7 +53,8 @@ class Asked:
     resize: bool = False
 
     def __post_init__(self) -> None:
-        least_of = {"count": 2, "unconditional": 0, "further": 0, "first_seed": 0, "steps": 1, "batch_size": 1}
+        least_of = dict.fromkeys(("unconditional", "further", "altered", "first_seed"), 0)
+        least_of |= {"count": 2, "steps": 1, "batch_size": 1}
         for name, least in least_of.items():
             value = getattr(self, name)
             if value is not None and value < least:
@@ -143,7 +147,7 @@ def _draw_faces(pipeline: FacePipeline, digest: str, faces: FaceSet, asked: Aske
         )
     further = dict.fromkeys(KINDS, asked.count // 4 if asked.further is None else asked.further)
     free = asked.count // 2 if asked.unconditional is None else asked.unconditional
-    return draw_samples(
+    samples = draw_samples(
         pipeline,
         digest,
         {} if nothing else askings(pipeline.conditioning, faces, asked.count, further, seed, training_captions()),
@@ -154,10 +158,13 @@ def _draw_faces(pipeline: FacePipeline, digest: str, faces: FaceSet, asked: Aske
         guidance_scale=asked.guidance,
         batch_size=asked.batch_size,
     )
+    photos = asked.count // 8 if asked.altered is None else asked.altered
+    fits = pipeline.size == faces.about["size"] and not nothing
+    return with_altered(samples, alter(pipeline, faces, photos, seed) if fits else {})
 
 
 def _draw_foreign(pipeline: DiffusionPipeline, digest: str, asked: Asked) -> SampleSet:
-    for name in ("unconditional", "further"):
+    for name in ("unconditional", "further", "altered"):
         if getattr(asked, name) is not None:
             raise ParamsError(f"{type(pipeline).__name__} draws nothing but unconditional samples: leave out --{name}.")
     seeds = list(range(asked.first_seed, asked.first_seed + asked.count))

@@ -18,6 +18,7 @@ from facet.artifacts import (
 )
 from facet.data.datasets import load_faces
 from facet.diffusion.pipeline import assemble, load_pipeline, save_pipeline
+from facet.evaluation.altered import alter
 from facet.evaluation.samples import (
     SampleParams,
     askings,
@@ -25,6 +26,7 @@ from facet.evaluation.samples import (
     draw_samples,
     save_samples,
     training_captions,
+    with_altered,
 )
 from facet.models.denoiser import snapshot
 from facet.params import read_section, read_seed
@@ -43,12 +45,13 @@ def main() -> None:
     # Draw with what was saved, as every later user will.
     pipeline = load_pipeline(PIPELINE).to(default_device())
     digest = digest_pipeline(PIPELINE)
-    asked = askings(
-        pipeline.conditioning, load_faces(FACES), params.count, params.further, read_seed(), training_captions()
-    )
+    faces = load_faces(FACES)
+    asked = askings(pipeline.conditioning, faces, params.count, params.further, read_seed(), training_captions())
     samples = draw_samples(pipeline, digest, asked, params.count, params.unconditional)
+    samples = with_altered(samples, alter(pipeline, faces, params.altered, read_seed()))
     save_samples(samples, SAMPLES)
-    counts = {"samples": params.count, "unconditional": params.unconditional, **samples.about["further"]}
+    counts = {"samples": params.count, "unconditional": params.unconditional}
+    counts |= samples.about["further"] | samples.about["altered"]
     write_json(METRICS / "sample.json", counts)
 
 
