@@ -46,6 +46,7 @@ SAMPLING = SamplingParams(
     guidance_scale=2.0,
     guidance_interval=(0.2, 0.8),
     guidance_rescale=0.0,
+    complete=True,
     precision="fp32",
     batch_size=8,
 )

@@ -18,14 +18,16 @@ from PIL import Image
 from transformers.utils import logging as transformers_logging
 
 from facet.artifacts import TEXT_SCHEMA, read_json, write_json
+from facet.data.attributes import UNKNOWN
 from facet.data.pixels import to_pixels, to_uint8
+from facet.diffusion.completion import completed
 from facet.diffusion.objective import ObjectiveParams
 from facet.diffusion.photos import Photo, Start, as_faces, as_masks
 from facet.diffusion.requests import Request, build_request
 from facet.diffusion.sampling import Condition, Known, Sampler, SamplingParams, resolve_sampling
 from facet.diffusion.schedulers import build_scheduler
 from facet.models.autoencoder import downscale, load_autoencoder, save_model
-from facet.models.conditioning import ConditionEncoder, Conditioning
+from facet.models.conditioning import ConditionEncoder, Conditioning, TextFeatures
 from facet.models.denoiser import load_denoiser
 from facet.models.text import (
     CLIPTextModel,
@@ -142,6 +144,7 @@ class FacePipeline(DiffusionPipeline):
         guidance_interval: tuple[float, float] | None = None,
         guidance_rescale: float | None = None,
         sampler: str | None = None,
+        complete: bool | None = None,
         batch_size: int | None = None,
         output_type: Literal["pil", "np", "pt"] = "pil",
         callback_on_step_end: StepCallback | None = None,
@@ -151,7 +154,9 @@ class FacePipeline(DiffusionPipeline):
         ``prompt`` and ``negative_prompt`` are one text for all or one a picture; ``attributes`` is
         ``"Smiling,-Male"`` for all, or states [n, k] of -1, 0, 1 and what lies between. ``seeds`` is one seed a
         picture, or the first of ``num_images`` consecutive ones; a picture's pixels depend on its seed and request
-        alone. What is None comes from the model's own sampling defaults.
+        alone. What is None comes from the model's own sampling defaults. With ``complete``, attributes that the request
+        leaves open are those of a training face that fits it, one for each seed; without, the network fills them in. A
+        picture that starts from ``image`` or ``latents`` has them filled in by the network.
 
         ``image`` is a photo, or one a picture, to start from, ``strength`` how far it may change, from above 0 to 1.
         With ``mask``, white (or True) where the photo is drawn anew, all its other pixels come back as they were.
@@ -166,6 +171,7 @@ class FacePipeline(DiffusionPipeline):
                 "guidance_interval": guidance_interval,
                 "guidance_rescale": guidance_rescale,
                 "sampler": sampler,
+                "complete": complete if image is None and latents is None else False,
                 "batch_size": batch_size,
             },
         )
@@ -214,7 +220,8 @@ class FacePipeline(DiffusionPipeline):
         with autocast(sampling.precision, device):
             noise, free = start.noise(device), start.free(device)
             clean = None if start.faces is None else self.encode_faces(start.faces)
-            condition, null = self.conditions(request.padded(ROWS))
+            request = request.padded(ROWS)
+            condition, null = self.conditions(self._completed(request) if sampling.complete else request)
             latents = sampler.run(
                 self.unet,
                 sampler.scaled(noise) if start.noised and start.strength < 1 else sampler.start(noise, clean),
@@ -226,6 +233,19 @@ class FacePipeline(DiffusionPipeline):
             pixels = self.decode_latents(latents)
         return start.composed(to_uint8(pixels[:count]))
 
+    def _completed(self, request: Request) -> Request:
+        """``request`` with what it leaves open filled in; what a prompt says of attributes counts as asked for."""
+        examples = self.condition_encoder.examples
+        states = request.states.to(examples.device)
+        if not len(examples) or not bool((states == states.round()).all()):
+            return request
+        if any(request.prompts):
+            text = self._read(request.prompts)
+            said = self.condition_encoder.read(text).argmax(dim=-1) - 1
+            said[[not prompt for prompt in request.prompts]] = UNKNOWN
+            states = torch.where(states == UNKNOWN, said.to(states.dtype), states)
+        return dataclasses.replace(request, states=completed(states, request.seeds, examples, self.attribute_names))
+
     def conditions(self, request: Request) -> tuple[Condition, Condition]:
         """The condition of each row, and the one that guidance leads away from."""
         states = request.states.to(self._execution_device)
@@ -233,11 +253,12 @@ class FacePipeline(DiffusionPipeline):
         return self._condition(states, request.prompts), self._condition(unknown, request.negative)
 
     def _condition(self, states: torch.Tensor, prompts: list[str]) -> Condition:
-        text = None
-        if self.text_encoder is not None:
-            ids = token_ids(self.tokenizer, prompts, self.text_length)
-            text = text_features(self.text_encoder, ids.to(self._execution_device))
+        text = None if self.text_encoder is None else self._read(prompts)
         return Condition(*self.condition_encoder(states, text))
+
+    def _read(self, prompts: list[str]) -> TextFeatures:
+        ids = token_ids(self.tokenizer, prompts, self.text_length)
+        return text_features(self.text_encoder, ids.to(self._execution_device))
 
     def encode_faces(self, faces: np.ndarray) -> torch.Tensor:
         """Pictures uint8 [n, h, w, 3] -> standardised latents [n, c, h, w], the posterior's mean; in blocks of rows, so

@@ -30,6 +30,9 @@ class SamplingParams:
     guidance_interval: tuple[Annotated[float, Between(0, 1)], ...]
     # How far a guided prediction is brought back to the spread of the conditional one (Lin et al., 2024, section 3.4).
     guidance_rescale: Fraction
+    # Whether attributes that a request leaves open are filled in from a training face that fits it, drawn by the seed
+    # (facet.diffusion.completion); a photo's are left open always.
+    complete: bool
     # auto | fp32 | bf16
     precision: Precision
     # Pictures drawn at a time on a GPU; a CPU draws 16 at a time, so that it has no influence on the pixels.

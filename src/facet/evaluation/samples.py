@@ -182,22 +182,19 @@ def draw_samples(
     """
     width = len(pipeline.attribute_names)
 
-    def draw(asking: Asking, start: int, **changed: float) -> np.ndarray:
+    def draw(asking: Asking, start: int) -> np.ndarray:
         states = asking.states if asking.attributes else np.full_like(asking.states, UNKNOWN)
         seeds = list(range(start, start + len(states)))
         prompts = asking.prompts or ""
-        given = sampling | changed
-        return pipeline(prompts, attributes=states, seeds=seeds, output_type="np", **given).images
+        return pipeline(prompts, attributes=states, seeds=seeds, output_type="np", **sampling).images
 
     def nothing(rows: int) -> Asking:
         return Asking(np.full((rows, width), UNKNOWN, np.int8))
 
     (kind, main), *others = asked.items() or [("none", nothing(count))]
-    # Guidance away from the null condition towards itself moves nothing, but would run the network twice.
-    unguided = {"guidance_scale": 1.0}
-    drawn = draw(main, first_seed, **({} if asked else unguided))
+    drawn = draw(main, first_seed)
     at = first_seed + len(drawn)
-    free = draw(nothing(unconditional), at, **unguided) if unconditional else None
+    free = draw(nothing(unconditional), at) if unconditional else None
     at += unconditional
     further = {}
     for name, asking in others:

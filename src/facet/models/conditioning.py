@@ -49,22 +49,34 @@ class ConditionEncoder(ModelMixin, ConfigMixin):
         text_dim: int = 0,
         token_dim: int = 128,
         pooled_dim: int = 128,
+        example_count: int = 0,
     ):
-        """``text_dim``: width of the text model's hidden states, 0 where there is none."""
+        """``text_dim``: width of the text model's hidden states, 0 where there is none. ``example_count``:
+        training faces whose attributes are kept, ``examples`` int8 [example_count, k], for requests that leave some
+        open."""
         super().__init__()
         count = len(attribute_names)
         self.tokens = StateVectors(count, token_dim, std=1.0)
         # The sum over attributes should start near unit variance, like the time embedding it joins.
         self.pooled = StateVectors(count, pooled_dim, std=count**-0.5 if count else 1.0)
+        self.register_buffer("examples", torch.zeros(example_count, count, dtype=torch.int8))
         if text_dim:
             self.text_tokens = nn.Linear(text_dim, token_dim)
             self.text_pooled = nn.Linear(text_dim, pooled_dim)
-            self.reader = nn.Linear(text_dim, 3 * count)
+            self.reader = nn.Linear(text_dim, 2 * count)
+            # A token says nothing until it has learned to.
+            nn.init.normal_(self.reader.weight, std=0.02)
+            nn.init.constant_(self.reader.bias, -2.0)
 
     def read(self, text: TextFeatures) -> torch.Tensor:
-        """What sentences say of the attributes: logits [n, k, 3] of absent, unknown, present."""
-        whole = text[1]
-        return self.reader(whole).unflatten(-1, (-1, 3)).float()
+        """What sentences say of the attributes: logits [n, k, 3] of absent, unknown, present.
+
+        Each token gives evidence for absence and for presence, and the strongest counts: "no" and "hat" need not find
+        their way to the end of a long sentence (mentions read right on held-out captions: 99.9 %, from the end mark
+        alone 98.6 %; docs/experiments.md).
+        """
+        evidence = self.reader(text[0]).float().amax(dim=1).unflatten(-1, (-1, 2))
+        return torch.stack([evidence[..., 0], torch.zeros_like(evidence[..., 0]), evidence[..., 1]], dim=-1)
 
     def forward(self, states: torch.Tensor, text: TextFeatures | None = None) -> tuple[torch.Tensor, torch.Tensor]:
         """``states`` [n, k] of -1, 0, 1, or anything between for a mixture of two, and ``text`` where the encoder has a

@@ -85,9 +85,11 @@ def build_denoiser(
     names: tuple[str, ...],
     text_encoder: CLIPTextModel | None = None,
     text_dim: int = 0,
+    examples: torch.Tensor | None = None,
 ) -> Denoiser:
     """A fresh denoiser for latents of shape (channels, height, width), these attributes, and sentences as
-    ``text_encoder``, which it will train, or a frozen one of width ``text_dim`` gives them."""
+    ``text_encoder``, which it will train, or a frozen one of width ``text_dim`` gives them. ``examples`` int8 [m, k]
+    are attributes of training faces, which it keeps."""
     channels, height, width = latent_shape
     down = ["CrossAttnDownBlock2D" if attend else "DownBlock2D" for attend in params.attention]
     up = ["CrossAttnUpBlock2D" if attend else "UpBlock2D" for attend in reversed(params.attention)]
@@ -110,7 +112,10 @@ def build_denoiser(
         use_linear_projection=True,
     )
     width = text_dim if text_encoder is None else text_encoder.config.hidden_size
-    encoder = ConditionEncoder(names, width, token_dim=params.token_dim, pooled_dim=params.token_dim)
+    kept = 0 if examples is None else len(examples)
+    encoder = ConditionEncoder(names, width, params.token_dim, params.token_dim, kept)
+    if examples is not None:
+        encoder.examples.copy_(examples)
     return Denoiser(unet, encoder, text_encoder)
 
 

@@ -18,12 +18,15 @@ from facet.models.conditioning import Conditioning
 from facet.models.denoiser import Denoiser, DenoiserParams, build_denoiser, save_denoiser, snapshot
 from facet.models.text import TextModelParams, build_text_model, load_tokenizer
 from facet.params import Between, Positive, read_section, read_seed
-from facet.seeding import derive
+from facet.seeding import derive, numpy_stream
 from facet.stages import run
 from facet.training.alarms import condition_matters, warn
 from facet.training.loop import LoopParams
 from facet.training.session import Session
 from facet.training.unet import DenoiserTask, DropoutParams, Sentences
+
+# Training faces whose attributes the model keeps: enough to know what goes with what.
+_MOST_EXAMPLES = 4096
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +55,8 @@ def main() -> None:
     sentences = load_sentences(TEXT) if params.conditioning in ("text", "both") else None
     session = Session("train_unet", seed)
     torch.manual_seed(derive(seed, "train_unet weights"))
-    denoiser = _build(params, latents.shape, faces.names, sentences)
+    examples = _examples(params.conditioning, faces.attributes[rows], seed)
+    denoiser = _build(params, latents.shape, faces.names, sentences, examples)
     task = DenoiserTask(
         denoiser,
         build_objective(params.objective),
@@ -86,15 +90,28 @@ def main() -> None:
 
 
 def _build(
-    params: TrainUnetParams, shape: tuple[int, int, int], names: tuple[str, ...], sentences: SentenceSet | None
+    params: TrainUnetParams,
+    shape: tuple[int, int, int],
+    names: tuple[str, ...],
+    sentences: SentenceSet | None,
+    examples: torch.Tensor | None,
 ) -> Denoiser:
     """With a text encoder of its own, with the features of a frozen one, or with neither."""
     if sentences is None:
-        return build_denoiser(params.model, shape, names)
+        return build_denoiser(params.model, shape, names, examples=examples)
     if sentences.features is not None:
-        return build_denoiser(params.model, shape, names, text_dim=sentences.features[0].shape[-1])
+        return build_denoiser(params.model, shape, names, text_dim=sentences.features[0].shape[-1], examples=examples)
     model = TextModelParams(**sentences.about["model"])
-    return build_denoiser(params.model, shape, names, build_text_model(model, load_tokenizer(TEXT / "tokenizer")))
+    text_encoder = build_text_model(model, load_tokenizer(TEXT / "tokenizer"))
+    return build_denoiser(params.model, shape, names, text_encoder, examples=examples)
+
+
+def _examples(conditioning: Conditioning, attributes: np.ndarray, seed: int) -> torch.Tensor | None:
+    """Attributes of training faces for requests that leave some open, int8 [m, k]; none where none can be asked for."""
+    if conditioning not in ("attributes", "both"):
+        return None
+    order = numpy_stream(seed, "examples").permutation(len(attributes))
+    return torch.from_numpy(attributes[np.sort(order[:_MOST_EXAMPLES])])
 
 
 def _states(conditioning: Conditioning, attributes: np.ndarray) -> np.ndarray:
