@@ -108,12 +108,18 @@ def plain_loop(prediction: str, name: str, steps: int, skipped: int, free: torch
     return latents
 
 
-@pytest.mark.parametrize(("prediction", "name"), FITTING)
-@pytest.mark.parametrize(("steps", "skipped"), [(1, 0), (2, 0), (8, 0), (10, 3)])
+# Begun in the middle, diffusers' own PNDM takes steps that don't meet; ours is held to the ODE below instead.
+CASES = [
+    (prediction, name, steps, skipped)
+    for prediction, name in FITTING
+    for steps, skipped in ((1, 0), (2, 0), (8, 0), (10, 3))
+    if not (name == "pndm" and skipped)
+]
+
+
+@pytest.mark.parametrize(("prediction", "name", "steps", "skipped"), CASES)
 @pytest.mark.parametrize("inpaint", [False, True])
 def test_the_loop_is_diffusers_own(prediction, name, steps, skipped, inpaint):
-    if name == "pndm" and skipped:
-        pytest.skip("diffusers' own begins in the middle with steps that don't meet; held to the ODE below instead")
     free = (torch.arange(16).view(1, 1, 4, 4) % 3 > 0).expand(3, 1, 4, 4) if inpaint else None
     mine = ours(prediction, name, network, steps, 1 - skipped / steps, free)
     theirs = plain_loop(prediction, name, steps, skipped, free)
