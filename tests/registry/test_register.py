@@ -54,7 +54,7 @@ def tiny_pipeline(seed: int = 0) -> FacePipeline:
         latents_mean=[0.0] * 4,
         latents_std=[1.0] * 4,
         objective=dataclasses.asdict(objective),
-        sampling=dataclasses.asdict(SamplingParams("euler", 2, 1.5, (0.0, 1.0), "fp32", 8)),
+        sampling=dataclasses.asdict(SamplingParams("euler", 2, 1.5, (0.0, 1.0), 0.0, "fp32", 8)),
     )
 
 
