@@ -16,7 +16,10 @@ from facet.diffusion.requests import states_of
 from facet.errors import ParamsError
 from facet.seeding import torch_stream
 
+# How far up the noise a photo is taken, and how hard it is then led away from what it showed: measured, see "Editing"
+# in docs/experiments.md.
 STRENGTH = 0.8
+GUIDANCE = 2.5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,28 +34,35 @@ class Edited:
 def edit(
     pipeline: FacePipeline,
     faces: Photo,
-    changes: str,
+    changes: str = "",
     *,
     known: np.ndarray | None = None,
     prompt: str = "",
     strength: float = STRENGTH,
     steps: int | None = None,
-    guidance_scale: float | None = None,
+    guidance_scale: float = GUIDANCE,
     seeds: Sequence[int] | int = 0,
 ) -> Edited:
-    """Photos (PIL, or uint8 [n, size, size, 3]) with ``changes`` such as ``"Smiling,-Eyeglasses"`` made to them.
+    """Photos (PIL, or uint8 [n, size, size, 3]) with ``changes`` such as ``"Smiling,-Eyeglasses"`` made to them, or
+    those that the sentence ``prompt`` names ("a smiling man"), or both.
 
-    ``known`` is what the photos show, states [n, k] of -1, 0, 1 as labels give them; None knows nothing. ``prompt``
-    says what they show beside that. Raises ParamsError on changes that contradict one another, or name nothing.
+    ``known`` is what the photos show, states [n, k] of -1, 0, 1 as labels give them; the more of it, the better the
+    rest stays. An attribute that is to change and not known is taken for the opposite. The photo is inverted under what
+    it shows, then drawn with what is asked, and guidance leads away from what it shows: what is the same before and
+    after cancels out. More ``strength`` and guidance change the attribute more surely, and more beside it. Raises
+    ParamsError on changes that contradict one another, or where there are none.
     """
     faces = as_faces(faces, pipeline.size)
-    wanted = parse_request(changes, pipeline.attribute_names)
-    source = np.zeros((len(faces), len(wanted)), np.int8) if known is None else np.asarray(known)
-    target = with_changes(source, wanted, pipeline.attribute_names)
-    latents = invert(pipeline, faces, prompt=prompt, attributes=source, strength=strength, steps=steps)
+    names = pipeline.attribute_names
+    wanted = _wanted(pipeline, changes, prompt)
+    source = states_of("" if known is None else known, names, len(faces)).numpy()
+    source = np.where((source == UNKNOWN) & (wanted != UNKNOWN), -wanted, source)
+    target = with_changes(source, wanted, names)
+    latents = invert(pipeline, faces, attributes=source, strength=strength, steps=steps)
     images = pipeline(
         prompt,
         target,
+        negative_attributes=source,
         latents=latents,
         strength=strength,
         steps=steps,
@@ -64,12 +74,19 @@ def edit(
     return Edited(images, [movement(*pair) for pair in zip(faces, images, strict=True)])
 
 
+def _wanted(pipeline: FacePipeline, changes: str, prompt: str) -> np.ndarray:
+    """States int8 [k] that are asked for by attributes or, where those leave it open, by a sentence."""
+    wanted = parse_request(changes, pipeline.attribute_names)
+    if not prompt.strip() and not wanted.any():
+        raise ParamsError("no change was asked for: name attributes such as 'Smiling,-Eyeglasses', or give a sentence.")
+    if pipeline.conditioning != "both":
+        return wanted
+    return np.where(wanted == UNKNOWN, pipeline.said_by(prompt), wanted)
+
+
 def with_changes(states: np.ndarray, wanted: np.ndarray, names: Sequence[str]) -> np.ndarray:
     """``states`` [n, k] with ``wanted`` [k] laid over them, where that is not unknown. What is made present makes
-    absent what a face can't have beside it. Raises ParamsError where nothing, or two that exclude one another, is
-    wanted."""
-    if not (wanted != UNKNOWN).any():
-        raise ParamsError("no change was asked for: name attributes such as 'Smiling,-Eyeglasses'.")
+    absent what a face can't have beside it. Raises ParamsError where two that exclude one another are wanted."""
     changed = np.where(wanted == UNKNOWN, states, wanted)
     for group in EXCLUSIVE:
         members = [k for k, name in enumerate(names) if name in group]
@@ -157,12 +174,13 @@ def sweep(
 def denoising_strip(
     pipeline: FacePipeline, seed: int = 0, *, attributes: str = "", prompt: str = "", **sampling: object
 ) -> np.ndarray:
-    """One face as it comes about, uint8 [steps + 1, h, w, 3]: the noise, then the latents after each step, decoded."""
-    seen = [torch.randn(pipeline.latent_shape, generator=torch_stream(seed, "draw"))]
+    """One face as it comes about, uint8 [steps + 1, h, w, 3]: at each step the picture that the network foresees, and
+    at the end the one that is drawn. ``sampling`` goes to the pipeline as it is."""
+    # A sampler that looks twice at a noise level is shown once, as it saw it last.
+    foreseen: dict[float, torch.Tensor] = {}
 
-    def look(_pipeline: FacePipeline, _index: int, _timestep: torch.Tensor, tensors: dict) -> dict:
-        seen.append(tensors["latents"][0].cpu())
-        return {}
+    def look(_pipeline: FacePipeline, _index: int, timestep: torch.Tensor, tensors: dict[str, torch.Tensor]) -> None:
+        foreseen[float(timestep)] = tensors["clean"][0]
 
-    pipeline(prompt, attributes, seeds=[seed], callback_on_step_end=look, output_type="np", **sampling)
-    return pipeline.decode_faces(torch.stack(seen))
+    drawn = pipeline(prompt, attributes, seeds=[seed], callback_on_step_end=look, output_type="np", **sampling).images
+    return np.concatenate([pipeline.decode_faces(torch.stack(list(foreseen.values()))), drawn])

@@ -100,6 +100,10 @@ class Start:
         drawn = [torch.randn(self.shape, generator=torch_stream(seed, "draw")) for seed in self.seeds]
         return torch.stack(drawn).to(device)
 
+    def generators(self) -> list[torch.Generator]:
+        """Of each seed its own, for noise that is drawn on the way."""
+        return [torch_stream(seed, "draw steps") for seed in self.seeds]
+
     def free(self, device: torch.device) -> torch.Tensor | None:
         """bool [n, 1, h', w']: latents that hold a pixel to be drawn anew."""
         if self.masks is None:

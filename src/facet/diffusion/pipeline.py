@@ -25,7 +25,7 @@ from facet.diffusion.requests import Request, build_request
 from facet.diffusion.sampling import Condition, Known, Sampler, SamplingParams, resolve_sampling
 from facet.diffusion.schedulers import build_scheduler
 from facet.models.autoencoder import downscale, load_autoencoder, save_model
-from facet.models.conditioning import ConditionEncoder, Conditioning
+from facet.models.conditioning import ConditionEncoder, Conditioning, TextFeatures
 from facet.models.denoiser import load_denoiser
 from facet.models.text import (
     CLIPTextModel,
@@ -46,7 +46,8 @@ from facet.precision import autocast
 ROWS = 16
 
 
-# diffusers' convention: (pipeline, index of the step, timestep, {"latents": …}) -> what of it to change.
+# diffusers' convention: (pipeline, index of the step, timestep, {"latents": those after it, "clean": the clean ones it
+# foresees}) -> {"latents": those to go on with}, or nothing.
 StepCallback = Callable[["FacePipeline", int, torch.Tensor, dict[str, torch.Tensor]], dict[str, torch.Tensor] | None]
 
 
@@ -145,13 +146,15 @@ class FacePipeline(DiffusionPipeline):
         batch_size: int | None = None,
         output_type: Literal["pil", "np", "pt"] = "pil",
         callback_on_step_end: StepCallback | None = None,
+        negative_attributes: str | np.ndarray | torch.Tensor = "",
     ) -> FaceOutput:
         """Draw faces.
 
-        ``prompt`` and ``negative_prompt`` are one text for all or one a picture; ``attributes`` is
-        ``"Smiling,-Male"`` for all, or states [n, k] of -1, 0, 1 and what lies between. ``seeds`` is one seed a
-        picture, or the first of ``num_images`` consecutive ones; a picture's pixels depend on its seed and request
-        alone. What is None comes from the model's own sampling defaults.
+        ``prompt`` and ``negative_prompt`` are one text for all or one a picture; ``attributes`` and
+        ``negative_attributes`` are ``"Smiling,-Male"`` for all, or states [n, k] of -1, 0, 1 and what lies between.
+        Guidance leads away from the negative ones. ``seeds`` is one seed a picture, or the first of ``num_images``
+        consecutive ones; a picture's pixels depend on its seed and request alone. What is None comes from the model's
+        own sampling defaults.
 
         ``image`` is a photo, or one a picture, to start from, ``strength`` how far it may change, from above 0 to 1.
         With ``mask``, white (or True) where the photo is drawn anew, all its other pixels come back as they were.
@@ -173,7 +176,14 @@ class FacePipeline(DiffusionPipeline):
         if num_images is None and faces is not None and isinstance(seeds, int) and len(faces) > 1:
             num_images = len(faces)
         request = build_request(
-            prompt, attributes, negative_prompt, seeds, num_images, self.attribute_names, self.conditioning
+            prompt,
+            attributes,
+            negative_prompt,
+            seeds,
+            num_images,
+            self.attribute_names,
+            self.conditioning,
+            negative_attributes,
         )
         self._warn_of_text(request)
         masks = None if mask is None else as_masks(mask, self.size)
@@ -207,8 +217,8 @@ class FacePipeline(DiffusionPipeline):
         count, device = len(request), self._execution_device
         sampler = Sampler(ObjectiveParams(**self.config.objective), sampling, device, start.strength)
 
-        def on_step(index: int, timestep: torch.Tensor, latents: torch.Tensor) -> torch.Tensor:
-            changed = callback(self, index, timestep, {"latents": latents}) or {}
+        def on_step(index: int, timestep: torch.Tensor, latents: torch.Tensor, clean: torch.Tensor) -> torch.Tensor:
+            changed = callback(self, index, timestep, {"latents": latents, "clean": clean}) or {}
             return changed.get("latents", latents)
 
         with autocast(sampling.precision, device):
@@ -222,22 +232,32 @@ class FacePipeline(DiffusionPipeline):
                 null,
                 known=None if free is None else Known(clean, noise, free),
                 on_step=on_step if callback else None,
+                generators=start.generators(),
             )
             pixels = self.decode_latents(latents)
         return start.composed(to_uint8(pixels[:count]))
 
     def conditions(self, request: Request) -> tuple[Condition, Condition]:
         """The condition of each row, and the one that guidance leads away from."""
-        states = request.states.to(self._execution_device)
-        unknown = torch.zeros_like(states)
-        return self._condition(states, request.prompts), self._condition(unknown, request.negative)
+        asked = self._condition(request.states, request.prompts)
+        return asked, self._condition(request.negative_states, request.negative)
 
     def _condition(self, states: torch.Tensor, prompts: list[str]) -> Condition:
-        text = None
-        if self.text_encoder is not None:
-            ids = token_ids(self.tokenizer, prompts, self.text_length)
-            text = text_features(self.text_encoder, ids.to(self._execution_device))
-        return Condition(*self.condition_encoder(states, text))
+        return Condition(*self.condition_encoder(states.to(self._execution_device), self._text(prompts)))
+
+    def _text(self, prompts: list[str]) -> TextFeatures | None:
+        if self.text_encoder is None:
+            return None
+        ids = token_ids(self.tokenizer, prompts, self.text_length)
+        return text_features(self.text_encoder, ids.to(self._execution_device))
+
+    @torch.no_grad()
+    def said_by(self, prompt: str) -> np.ndarray:
+        """What a sentence says of the attributes to this model, int8 [k] of -1, 0, 1; all 0 where it reads none."""
+        if not prompt or self.text_encoder is None or not self.attribute_names:
+            return np.zeros(len(self.attribute_names), np.int8)
+        read = self.condition_encoder.read(self._text([prompt] * ROWS))[0]
+        return (read.argmax(dim=-1) - 1).to(torch.int8).cpu().numpy()
 
     def encode_faces(self, faces: np.ndarray) -> torch.Tensor:
         """Pictures uint8 [n, h, w, 3] -> standardised latents [n, c, h, w], the posterior's mean; in blocks of rows, so

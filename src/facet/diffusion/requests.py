@@ -19,10 +19,12 @@ _MOST_SEED = 2**53
 @dataclasses.dataclass(frozen=True)
 class Request:
     """``states`` float32 [n, k] from -1 (absent) over 0 (unknown) to 1 (present), what lies between being a mixture,
-    and for each of n pictures a prompt, a negative prompt and a seed."""
+    and for each of n pictures a prompt and a seed. Guidance leads away from ``negative_states`` and the prompts
+    ``negative``."""
 
     states: torch.Tensor
     prompts: list[str]
+    negative_states: torch.Tensor
     negative: list[str]
     seeds: list[int]
 
@@ -31,14 +33,18 @@ class Request:
 
     def part(self, rows: slice) -> Request:
         """These rows alone."""
-        return Request(self.states[rows], self.prompts[rows], self.negative[rows], self.seeds[rows])
+        return Request(*(getattr(self, field.name)[rows] for field in dataclasses.fields(self)))
 
     def padded(self, multiple: int) -> Request:
         """The last row repeated until the count is a multiple."""
         missing = -len(self) % multiple
-        last = self.states[-1:].expand(missing, -1)
-        prompts, negative, seeds = (rows + rows[-1:] * missing for rows in (self.prompts, self.negative, self.seeds))
-        return Request(torch.cat([self.states, last]), prompts, negative, seeds)
+        last = self.part(slice(len(self) - 1, None))
+
+        def longer(rows: torch.Tensor | list, end: torch.Tensor | list) -> torch.Tensor | list:
+            return rows + end * missing if isinstance(rows, list) else torch.cat([rows, end.expand(missing, -1)])
+
+        names = [field.name for field in dataclasses.fields(self)]
+        return Request(*(longer(getattr(self, name), getattr(last, name)) for name in names))
 
 
 def build_request(
@@ -49,11 +55,12 @@ def build_request(
     num_images: int | None,
     names: Sequence[str],
     conditioning: Conditioning,
+    negative_attributes: str | np.ndarray | torch.Tensor = "",
 ) -> Request:
     """``seeds`` is one seed a picture, or the first of ``num_images`` consecutive ones, of which there are by default
     as many as rows in what else is given. Raises ParamsError for what does not fit together, or the model."""
     if isinstance(seeds, (int, np.integer)):
-        count = _count(prompt, attributes, negative_prompt) if num_images is None else num_images
+        count = _count(prompt, attributes, negative_prompt, negative_attributes) if num_images is None else num_images
         seeds = range(int(seeds), int(seeds) + count)
     seeds = [int(seed) for seed in seeds]
     if not seeds:
@@ -63,6 +70,7 @@ def build_request(
     request = Request(
         states_of(attributes, names, len(seeds)),
         _texts("prompt", prompt, len(seeds)),
+        states_of(negative_attributes, names, len(seeds)),
         _texts("negative prompt", negative_prompt, len(seeds)),
         seeds,
     )
@@ -70,7 +78,8 @@ def build_request(
         raise ParamsError(
             f"the model was trained with conditioning {conditioning!r} and reads no prompt: leave it out."
         )
-    if conditioning not in ("attributes", "both") and bool((request.states != UNKNOWN).any()):
+    asked = torch.cat([request.states, request.negative_states])
+    if conditioning not in ("attributes", "both") and bool((asked != UNKNOWN).any()):
         raise ParamsError(f"the model was trained with conditioning {conditioning!r}: leave the attributes out.")
     return request
 

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, NamedTuple
 
 import torch
 
 from facet.diffusion.objective import TRAIN_TIMESTEPS, ObjectiveParams
-from facet.diffusion.schedulers import SamplerName, build_scheduler, levels
+from facet.diffusion.schedulers import (
+    SamplerName,
+    build_scheduler,
+    draws_noise,
+    levels,
+    remaining_timesteps,
+    set_steps,
+)
 from facet.errors import ParamsError
 from facet.params import Between, Fraction, Positive
 from facet.precision import Precision
@@ -22,7 +29,7 @@ class SamplingParams:
 
     # One of diffusers' schedulers, by name.
     sampler: SamplerName
-    # Denoising steps; the network runs once a step, twice where guided.
+    # Denoising steps; the network runs once a step (heun: twice), twice that where guided.
     steps: Annotated[int, Between(1, 1000)]
     # Classifier-free guidance scale (Ho & Salimans, 2022); 1 is no guidance.
     guidance_scale: Annotated[float, Between(0, 30)]
@@ -74,8 +81,8 @@ class Known(NamedTuple):
     free: torch.Tensor
 
 
-# (index of the step, timestep, latents [n, c, h, w] after it) -> the latents to go on with.
-OnStep = Callable[[int, torch.Tensor, torch.Tensor], torch.Tensor]
+# (index of the step, timestep, latents [n, c, h, w] after it, the clean ones it foresees) -> the latents to go on with.
+OnStep = Callable[[int, torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 class Sampler:
@@ -84,14 +91,12 @@ class Sampler:
     def __init__(
         self, objective: ObjectiveParams, sampling: SamplingParams, device: torch.device, strength: float = 1.0
     ):
-        self._sampling = sampling
+        self._sampling, self._objective = sampling, objective
         self._scheduler = build_scheduler(sampling.sampler, objective)
-        self._scheduler.set_timesteps(sampling.steps, device=device)
+        set_steps(self._scheduler, sampling.sampler, sampling.steps, device)
         self._pure = strength >= 1
         skipped = sampling.steps - max(1, round(sampling.steps * strength))
-        self.timesteps = self._scheduler.timesteps[skipped * getattr(self._scheduler, "order", 1) :]
-        if skipped:
-            self._scheduler.set_begin_index(skipped * getattr(self._scheduler, "order", 1))
+        self.timesteps = remaining_timesteps(self._scheduler, skipped)
 
     def noised(self, clean: torch.Tensor, noise: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
         """``clean`` latents as they are at ``timestep``, in the scheduler's own scale."""
@@ -124,18 +129,31 @@ class Sampler:
         null: Condition,
         known: Known | None = None,
         on_step: OnStep | None = None,
+        generators: Sequence[torch.Generator] | None = None,
     ) -> torch.Tensor:
-        """``start``'s latents -> clean ones, guided away from ``null``; what is ``known`` is put back at each step."""
+        """``start``'s latents -> clean ones, guided away from ``null``; what is ``known`` is put back at each step. A
+        sampler that draws noise on the way takes it from ``generators``, one a row."""
+        drawn = {"generator": list(generators)} if draws_noise(self._scheduler) else {}
         for index, timestep in enumerate(self.timesteps):
             prediction = self._predict(unet, latents, timestep, condition, null)
-            latents = self._scheduler.step(prediction, timestep, latents, return_dict=False)[0]
+            clean = None if on_step is None else self._clean(prediction, latents, timestep)
+            latents = self._scheduler.step(prediction, timestep, latents, **drawn, return_dict=False)[0]
             if known is not None:
                 last = index + 1 == len(self.timesteps)
                 given = known.latents if last else self.noised(known.latents, known.noise, self.timesteps[index + 1])
                 latents = torch.where(known.free, latents, given)
             if on_step is not None:
-                latents = on_step(index, timestep, latents)
+                latents = on_step(index, timestep, latents, clean)
         return latents
+
+    def _clean(self, prediction: torch.Tensor, latents: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
+        """The clean latents that ``prediction`` for ``latents`` in the scheduler's own scale means."""
+        if hasattr(self._scheduler, "scale_model_input"):
+            latents = self._scheduler.scale_model_input(latents, timestep)
+        alpha, sigma = levels(self._objective, float(timestep))
+        if self._objective.prediction == "epsilon":
+            return (latents - sigma * prediction) / alpha
+        return (latents if self._objective.prediction == "flow" else alpha * latents) - sigma * prediction
 
     def _predict(
         self,
