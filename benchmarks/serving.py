@@ -17,7 +17,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from facet.artifacts import PIPELINE, digest_folder
+from facet.artifacts import PIPELINE
 from facet.diffusion.pipeline import load_pipeline
 from facet.lifeline import die_with_parent
 from facet.registry.mlflow_registry import Bundle, register
@@ -106,8 +106,7 @@ def _registered(root: Path) -> str:
     uri = f"sqlite:///{root}/mlflow.db"
     client, pipeline = connect(uri), load_pipeline(PIPELINE)
     experiment = experiment_id(client, "benchmark", root)
-    sampling, names = pipeline.config.sampling, pipeline.attribute_names
-    bundle = Bundle(PIPELINE, digest_folder(PIPELINE), names, sampling["steps"], sampling["guidance_scale"], {})
+    bundle = Bundle.of(pipeline, PIPELINE, {})
     version, _ = register(client, experiment, client.create_run(experiment).info.run_id, "faces", bundle, {})
     client.set_registered_model_alias("faces", "staging", str(version))
     return uri

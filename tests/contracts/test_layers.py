@@ -30,13 +30,14 @@ def test_every_package_imported_is_declared():
     owners = importlib.metadata.packages_distributions()
     undeclared = {}
     for module, path in Sources(ROOT / "src").files.items():
-        for name in _tops(ast.parse(path.read_text(encoding="utf-8"))) - sys.stdlib_module_names - {"facet"}:
+        for name in imported_packages(ast.parse(path.read_text(encoding="utf-8"))):
             if not {_normal(owner) for owner in owners.get(name, [])} & declared:
                 undeclared.setdefault(name, []).append(module)
     assert not undeclared
 
 
-def _tops(tree: ast.AST) -> set[str]:
+def imported_packages(tree: ast.AST) -> set[str]:
+    """The top-level packages that are neither facet's nor Python's own."""
     found = set()
     for node in ast.walk(tree):
         match node:
@@ -44,7 +45,7 @@ def _tops(tree: ast.AST) -> set[str]:
                 found.update(alias.name.partition(".")[0] for alias in names)
             case ast.ImportFrom(module=str(name), level=0):
                 found.add(name.partition(".")[0])
-    return found
+    return found - sys.stdlib_module_names - {"facet"}
 
 
 def _normal(name: str) -> str:

@@ -2,7 +2,6 @@
 
 import threading
 
-import numpy as np
 import pytest
 
 from facet.registry.batching import Together
@@ -15,21 +14,21 @@ class Drawer:
         self.calls, self.may_go = [], threading.Event()
         self.started = threading.Event()
 
-    def __call__(self, states, seeds, options):
-        self.calls.append(len(seeds))
+    def __call__(self, rows, options):
+        self.calls.append(len(rows))
         self.started.set()
         assert self.may_go.wait(10)
         if options == (0, None):
             raise ValueError("no steps")
-        return [f"{seed}:{int(state[0])}:{options}" for seed, state in zip(seeds, states, strict=True)]
+        return [f"{row}:{options}" for row in rows]
 
 
-def ask(together, answers, seeds, options=(None, None), state=1):
+def ask(together, answers, rows, options=(None, None)):
     def run():
         try:
-            answers[tuple(seeds)] = together(np.full((len(seeds), 2), state), list(seeds), options)
+            answers[tuple(rows)] = together(list(rows), options)
         except ValueError as error:
-            answers[tuple(seeds)] = error
+            answers[tuple(rows)] = error
 
     thread = threading.Thread(target=run)
     thread.start()
@@ -51,7 +50,7 @@ def test_who_waits_is_drawn_together_and_gets_its_own(drawer):
     threads = [ask(together, answers, [0])]
     assert drawer.started.wait(10)
     threads += [
-        ask(together, answers, [1, 2], state=-1),
+        ask(together, answers, [1, 2]),
         ask(together, answers, [3]),
         ask(together, answers, [4], (5, 1.0)),
     ]
@@ -61,9 +60,9 @@ def test_who_waits_is_drawn_together_and_gets_its_own(drawer):
     for thread in threads:
         thread.join(10)
     assert sorted(drawer.calls) == [1, 1, 3, 64]
-    assert answers[(1, 2)] == ["1:-1:(None, None)", "2:-1:(None, None)"]
-    assert answers[(3,)] == ["3:1:(None, None)"]
-    assert answers[(4,)] == ["4:1:(5, 1.0)"]
+    assert answers[(1, 2)] == ["1:(None, None)", "2:(None, None)"]
+    assert answers[(3,)] == ["3:(None, None)"]
+    assert answers[(4,)] == ["4:(5, 1.0)"]
     assert together._waiting == []
 
 
@@ -81,4 +80,4 @@ def test_an_error_reaches_all_whom_it_concerns_and_nobody_else(drawer):
     for thread in threads:
         thread.join(10)
     assert [str(answers[(i,)]) for i in (1, 2)] == ["no steps", "no steps"]
-    assert answers[(3,)] == ["3:1:(None, None)"]
+    assert answers[(3,)] == ["3:(None, None)"]

@@ -315,11 +315,22 @@ def test_a_policy_is_read_strictly():
 def test_a_card_is_complete_with_all_its_parts_and_not_without():
     said = CardParams("Drawn.", "Apache-2.0", "Apache-2.0", "Tests.", ("Not for people.",))
     whole = CardFacts(
-        "faces", DIGEST, ("Smiling",), {"count": 4}, evaluation(DIGEST), {"sample": {"n": "1"}}, {"git": 1}
+        "faces",
+        DIGEST,
+        ("Smiling",),
+        "both",
+        True,
+        {"count": 4},
+        evaluation(DIGEST),
+        {"sample": {"n": "1"}},
+        {"git": 1},
     )
     text = render_card(said, whole)
     assert card.gaps(text) == ()
     assert "## Balance\n\n| what" in text
+    assert "the words of the training captions, no others" in text
+    for way, told in (("attributes", "No prompt is read."), ("text", "No attribute is read."), ("none", "No prompt")):
+        assert told in render_card(said, dataclasses.replace(whole, conditioning=way))
     unbalanced = {part: scores for part, scores in evaluation(DIGEST).items() if part != "balance"}
     assert "## Balance\n\nNot measured." in render_card(said, dataclasses.replace(whole, evaluation=unbalanced))
     assert card.gaps(text.replace("\n## Limits", "\n## Other")) == ("Limits",)

@@ -1,7 +1,9 @@
 """Registering a tiny real pipeline in a real SQLite store: one digest, one version, and a model that loads."""
 
+import ast
 import dataclasses
 import hashlib
+import importlib.metadata
 import json
 import os
 import shutil
@@ -27,6 +29,9 @@ from facet.registry.mlflow_registry import RegisterParams, requirements, version
 from facet.registry.publication import publish
 from facet.stages import run
 from facet.tracking.mlflow_mirror import connect, tracking_uri
+from tests import tiny
+from tests.contracts.closure import Sources
+from tests.contracts.test_layers import imported_packages
 
 # MLflow, diffusers and the libraries below them warn of their own doings.
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -41,10 +46,10 @@ CARD = CardParams(
 )
 
 
-def tiny_pipeline(seed: int = 0) -> FacePipeline:
+def tiny_pipeline(seed: int = 0, names: tuple[str, ...] = NAMES) -> FacePipeline:
     torch.manual_seed(seed)
     vae = build_autoencoder(AutoencoderParams(4, (8, 16), 1, 4, False, 4), 32)
-    denoiser = build_denoiser(DenoiserParams((16, 32), (False, True), 1, 16, 8, 8), (4, 4, 4), NAMES)
+    denoiser = build_denoiser(DenoiserParams((16, 32), (False, True), 1, 16, 8, 8), (4, 4, 4), names)
     objective = ObjectiveParams("flow", 0.0, 1.0, 5.0, "linear")
     return FacePipeline(
         vae=vae.eval(),
@@ -54,7 +59,7 @@ def tiny_pipeline(seed: int = 0) -> FacePipeline:
         latents_mean=[0.0] * 4,
         latents_std=[1.0] * 4,
         objective=dataclasses.asdict(objective),
-        sampling=dataclasses.asdict(SamplingParams("euler", 2, 1.5, (0.0, 1.0), "fp32", 8)),
+        sampling=dataclasses.asdict(SamplingParams("euler", 2, 1.5, (0.0, 1.0), 0.0, "fp32", 8)),
     )
 
 
@@ -108,6 +113,8 @@ def test_one_digest_is_one_version_and_the_record_tells_nothing_of_the_registry(
     assert version.tags["facet.digest"] == first.record["digest"]
     assert version.tags["facet.protocol_digest"] == first.record["protocol_digest"]
     assert version.tags["facet.run"] == first.run
+    assert version.tags["facet.conditioning"] == "attributes"
+    assert "facet.closed_vocabulary" not in version.tags  # it reads no text
     assert {"facet.git.dirty", "facet.faces_digest", "facet.data_licence"} <= set(version.tags)
     left = {item.path for folder in ("", "reports") for item in client.list_artifacts(first.run, folder)}
     papers = {"card.md", "lineage.json", "evaluation.json", "validation.json"}
@@ -218,6 +225,7 @@ print(json.dumps({
     "fewer": draw(asked[:1], seed=7, steps=1, guidance=1.0),
     "rest": draw(infer_and_parse_data({"dataframe_records": rows}, model.metadata.get_input_schema()), seed=7),
     "refused": [refusal(pd.DataFrame({"Smiling": [value]})) for value in (3, 0.5, True, "yes")],
+    "said": refusal(pd.DataFrame({"prompt": ["a smiling man"]})),
     "unknown": refusal(pd.DataFrame({"Smilling": [1]})),
 }))
 """
@@ -244,7 +252,8 @@ def test_the_registered_model_loads_without_facet_and_without_pickles_and_draws_
     assert len({first, second, *told["fewer"]}) == 3
     assert told["rest"][0] == first
     assert all(said.startswith("INVALID_PARAMETER_VALUE row 0, attribute Smiling: ") for said in told["refused"])
-    assert "names none of the model's attributes (Smiling, Male)" in told["unknown"]
+    assert "names no column of the model (Smiling, Male, prompt, " in told["unknown"]
+    assert "conditioning 'attributes' and reads no prompt" in told["said"]
     from facet.registry.model import encode_png  # imports mlflow, which warns: not while tests are collected
 
     (image,) = pipeline(attributes="Smiling,-Male", seeds=[7]).images
@@ -264,12 +273,46 @@ def test_the_bundle_is_complete_and_holds_no_pickle(here, tmp_path):
     card = (folder / "artifacts/card.md").read_text()
     assert all(words in card for words in ("Not for people.", "| fd | 3.5 |", "| n | 16 |", "Apache-2.0"))
     signature = mlflow.models.get_model_info(version.source).signature
-    assert [(c.name, c.required) for c in signature.inputs.inputs] == [(name, False) for name in NAMES]
-    assert {p.name: p.default for p in signature.params.params} == {"seed": 0, "steps": 2, "guidance": 1.5}
+    columns = (*NAMES, "prompt", "negative_prompt", "image", "mask")
+    assert [(c.name, c.required) for c in signature.inputs.inputs] == [(name, False) for name in columns]
+    defaults = {"seed": 0, "steps": 2, "guidance": 1.5, "strength": 1.0, "sampler": "euler"}
+    assert {p.name: p.default for p in signature.params.params} == defaults
     pins = (folder / "requirements.txt").read_text().split()
     assert all("==" in pin and "+" not in pin for pin in pins)
-    assert {"torch", "diffusers", "mlflow"} <= {pin.partition("==")[0] for pin in pins}
+    assert {"torch", "diffusers", "transformers", "tokenizers", "mlflow"} <= {pin.partition("==")[0] for pin in pins}
     assert sorted(pins) == sorted(requirements())
+
+
+def test_what_the_model_is_asked_by_stands_on_its_card_and_in_its_tags(here):
+    done = publish(tiny.pipeline(), params("reading"))
+    client = connect(tracking_uri())
+    tags = client.get_model_version("reading", str(done.version)).tags
+    assert (tags["facet.conditioning"], tags["facet.closed_vocabulary"]) == ("both", "false")
+    card = Path(client.download_artifacts(done.run, "card.md")).read_text()
+    assert "`prompt` and `negative_prompt` are text: any words." in card
+    assert '{"prompt": "a photo of a smiling young woman"}' in card
+
+
+def test_an_attribute_named_like_a_column_of_requests_is_refused(here):
+    pipeline = tiny_pipeline(names=("Smiling", "mask"))
+    with pytest.raises(RegistryError, match=r"an attribute is named 'mask', .* rename it"):
+        publish(pipeline, params("misnamed"))
+    assert connect(tracking_uri()).search_model_versions("name = 'misnamed'") == []
+
+
+def test_the_requirements_name_all_that_the_models_code_imports():
+    """Else the model would load here and nowhere else."""
+    sources = Sources(tiny.ROOT / "src")
+    named = {pin.partition("==")[0] for pin in requirements()}
+    owners = importlib.metadata.packages_distributions()
+    lacking = {}
+    for path in sources.closure("facet.registry.model"):
+        if path.suffix != ".py":
+            continue
+        for name in imported_packages(ast.parse((tiny.ROOT / path).read_text(encoding="utf-8"))):
+            if not {owner.lower() for owner in owners.get(name, [])} & named:
+                lacking.setdefault(name, []).append(str(path))
+    assert not lacking
 
 
 def test_a_dead_server_is_one_sentence_and_worth_another_try(here, monkeypatch, capsys):

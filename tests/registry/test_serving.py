@@ -15,11 +15,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from facet.artifacts import digest_folder
 from facet.diffusion.pipeline import save_pipeline
 from facet.errors import RegistryError
 from facet.registry.mlflow_registry import Bundle, register
-from facet.registry.scoring_program import MOST_BYTES, MOST_FACES, MOST_WAITING, Guard, Refused, read_request
+from facet.registry.scoring_program import MOST_BYTES, MOST_FACES, MOST_WAITING, Guard, Refused, Signature, read_request
 from facet.registry.serving import resolve
 from facet.tracking.mlflow_mirror import connect, experiment_id
 from tests import tiny
@@ -29,7 +28,9 @@ from tests.deploy.processes import answers, free_port, running
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 NAMES = ("Smiling", "Male")
-PARAMS = ("seed", "steps", "guidance")
+SIGNATURE = Signature(
+    NAMES, ("prompt", "negative_prompt", "image", "mask"), ("seed", "steps", "guidance", "strength"), ("sampler",)
+)
 
 
 @pytest.fixture(scope="module")
@@ -46,8 +47,7 @@ def registry(pipeline, tmp_path_factory) -> str:
     client = connect(uri)
     experiment = experiment_id(client, "facet", root)
     run = client.create_run(experiment).info.run_id
-    digest, names = digest_folder(root / "pipeline"), pipeline.attribute_names
-    register(client, experiment, run, "faces", Bundle(root / "pipeline", digest, names, 4, 2.0, {}), {})
+    register(client, experiment, run, "faces", Bundle.of(pipeline, root / "pipeline", {}), {})
     client.set_registered_model_alias("faces", "staging", "1")
     client.create_registered_model("bare")
     return uri
@@ -88,7 +88,7 @@ def pictures(port: int, body) -> list[np.ndarray]:
 
 def test_every_way_to_ask_gives_the_pipelines_own_pictures(server, pipeline):
     port, _ = server
-    expected = pipeline("Smiling,-Male", seeds=[7, 8], output_type="np").images
+    expected = pipeline(attributes="Smiling,-Male", seeds=[7, 8], output_type="np").images
     rows = [{"Smiling": 1, "Male": -1}, {"Male": -1, "Smiling": 1}]
     split = {"columns": ["Smiling", "Male"], "data": [[1, -1], [1, -1]]}
     columns = {"Smiling": [1, 1], "Male": [-1, -1.0]}
@@ -106,6 +106,46 @@ def test_params_and_open_attributes(server, pipeline):
     expected = pipeline("", seeds=[3], steps=2, guidance_scale=1.0, output_type="np").images
     for row in ({}, {"Smiling": None}, {"Smiling": 0}):
         np.testing.assert_array_equal(pictures(port, {"dataframe_records": [row], "params": given}), expected)
+
+
+def test_sentences_photos_and_masks_side_by_side(server, pipeline):
+    port, _ = server
+    said, photo, mask = "a smiling man", Image.fromarray(photograph()), Image.fromarray(painted())
+    rows = [
+        {"prompt": said, "negative_prompt": "a hat", "Male": 1},
+        {"image": as_png(photo), "mask": as_png(mask), "prompt": said},
+        {"image": as_png(photo), "mask": as_png(mask), "Smiling": -1},
+        {"Smiling": 1},
+    ]
+    drawn = pictures(port, {"dataframe_records": rows, "params": {"seed": 3, "sampler": "euler"}})
+    alone = {"sampler": "euler", "output_type": "np"}
+    given = {"image": photo, "mask": mask}
+    expected = [
+        pipeline(said, "Male", "a hat", seeds=[3], **alone).images[0],
+        pipeline(said, seeds=[4], **given, **alone).images[0],
+        pipeline(attributes="-Smiling", seeds=[5], **given, **alone).images[0],
+        pipeline(attributes="Smiling", seeds=[6], **alone).images[0],
+    ]
+    np.testing.assert_array_equal(drawn, expected)
+    np.testing.assert_array_equal(drawn[1][~painted()], photograph()[~painted()])  # what the mask keeps comes back
+    (changed,) = pictures(port, {"inputs": {"image": [as_png(photo)]}, "params": {"strength": 0.5}})
+    np.testing.assert_array_equal(changed, pipeline(image=photo, strength=0.5, output_type="np").images[0])
+
+
+def photograph() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (tiny.SIZE, tiny.SIZE, 3), np.uint8)
+
+
+def painted() -> np.ndarray:
+    mask = np.zeros((tiny.SIZE, tiny.SIZE), bool)
+    mask[:12] = True
+    return mask
+
+
+def as_png(picture: Image.Image) -> str:
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG")
+    return base64.b64encode(buffer.getvalue()).decode()
 
 
 ONE = [{"Smiling": 1}]
@@ -135,15 +175,23 @@ ONE = [{"Smiling": 1}]
         ({"dataframe_split": {"columns": ["Male", "Male"], "data": [[1, 1]]}}, "different names"),
         ({"dataframe_split": {"columns": ["Male"], "data": [[1]], "idx": []}}, "unknown key 'idx'"),
         ({"dataframe_records": [{"Smilling": 1, "Male": 1}]}, "no attribute 'Smilling'; it knows Smiling."),
-        ({"dataframe_records": [{"Hat": 1}]}, "no attribute 'Hat'; it knows Smiling, Male."),
+        ({"dataframe_records": [{"Hat": 1}]}, "no attribute 'Hat'; it knows Smiling, Male, prompt, "),
         ({"dataframe_records": [{}, {"Male": 2}]}, "row 1, attribute Male: 2, expected -1"),
         ({"dataframe_records": [{"Male": True}]}, "attribute Male: true"),
         ({"dataframe_records": [{"Male": "yes"}]}, 'attribute Male: "yes"'),
         ({"dataframe_records": [{"Male": [1]}]}, "attribute Male: [1]"),
         ({"dataframe_records": [{"Male": 0.5}]}, "attribute Male: 0.5"),
+        ({"dataframe_records": [{"prompt": 3}]}, "row 0, prompt: 3, expected text"),
+        ({"dataframe_records": [{"image": [1, 2]}]}, "row 0, image: [1, 2], expected text"),
+        ({"dataframe_records": [{"promt": "a man"}]}, "no attribute 'promt'; it knows prompt"),
+        ({"dataframe_records": ONE, "params": {"sampler": 3}}, "sampler is 3, expected text"),
+        ({"dataframe_records": ONE, "params": {"strength": 1.5}}, "strength is 1.5, expected a number from 0 to 1"),
         ({"dataframe_records": ONE * (MOST_FACES + 1)}, f"at most {MOST_FACES}"),
         ({"dataframe_records": ONE, "params": 3}, "params is a number"),
-        ({"dataframe_records": ONE, "params": {"sed": 1}}, "unknown param 'sed', expected seed, steps, guidance"),
+        (
+            {"dataframe_records": ONE, "params": {"sed": 1}},
+            "unknown param 'sed', expected seed, steps, ",
+        ),
         ({"dataframe_records": ONE, "params": {"steps": 0}}, "steps is 0, expected a whole number from 1 to 200"),
         ({"dataframe_records": ONE, "params": {"steps": 10**6}}, "steps is 1000000"),
         ({"dataframe_records": ONE, "params": {"steps": 2.5}}, "steps is 2.5"),
@@ -159,7 +207,7 @@ ONE = [{"Smiling": 1}]
 def test_a_wrong_request_is_one_reason(body, reason):
     payload = body if isinstance(body, bytes) else json.dumps(body).encode()
     with pytest.raises(Refused) as raised:
-        read_request(payload, NAMES, PARAMS)
+        read_request(payload, SIGNATURE)
     said = str(raised.value)
     assert reason in said
     assert raised.value.status == 400
@@ -174,14 +222,24 @@ def test_refusals_over_http_are_4xx_with_the_reason(server):
         ({"dataframe_records": [{"Smiling": 2}]}, 400, "expected -1 (absent)"),
         ({"dataframe_records": ONE, "params": {"sed": 1}}, 400, "unknown param 'sed'"),
         ({"dataframe_records": ONE, "params": {"steps": 0}}, 400, "steps is 0"),
+        (
+            {"dataframe_records": [{"Black_Hair": 1, "Blond_Hair": 1}]},
+            400,
+            "no face has Black_Hair and",
+        ),
+        ({"dataframe_records": [{"image": "cGhvdG8="}]}, 400, "row 0: the image is no PNG or JPEG"),
+        ({"dataframe_records": ONE, "params": {"sampler": "ddim"}}, 400, "sampler 'ddim' does not fit"),
+        ({"dataframe_records": ONE, "params": {"strength": 0.5}}, 400, "no row has an image"),
         (b"{", 400, "no JSON"),
         (b"", 400, "empty"),
-        ({"dataframe_split": {"columns": ["Smiling"], "data": [[1]] * 10**6}}, 413, "at most 64 faces"),
+        ({"dataframe_split": {"columns": ["Smiling"], "data": [[1]] * 3 * 10**6}}, 413, "at most 64 faces"),
         (b" " * (MOST_BYTES + 1), 413, f"larger than {MOST_BYTES:,} bytes"),
     ]
     for body, expected, reason in asked:
         status, answer = ask(port, body)
         assert (status, reason in answer["message"]) == (expected, True), answer
+        assert set(answer) == {"error_code", "message"}
+        assert "\n" not in answer["message"]  # MLflow quotes the request before the reason
     for kind in (None, "text/csv", "application/jsonp"):
         assert ask(port, {"dataframe_records": ONE}, kind)[0] == 415
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
@@ -221,7 +279,7 @@ def test_who_comes_when_many_wait_is_told_so():
         may_go.set()
         await asyncio.gather(*asked)
 
-    guard = Guard(slow, NAMES, PARAMS)
+    guard = Guard(slow, SIGNATURE)
     asyncio.run(ask_all(guard, MOST_WAITING + 3))
     assert answered == [503] * 3 + [200] * MOST_WAITING
     asyncio.run(ask_all(guard, 1))  # they are gone, there is room

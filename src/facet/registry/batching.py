@@ -9,44 +9,40 @@ from __future__ import annotations
 import dataclasses
 import threading
 import time
-from collections.abc import Callable, Sequence
-
-import numpy as np
-from PIL import Image
+from collections.abc import Callable, Hashable, Sequence
+from typing import Generic, TypeVar
 
 # Faces drawn at once; whoever comes later waits for the next turn, not for a queue that never ends.
 _MOST_TOGETHER = 64
 # Seconds that one who had to wait leaves to the others, who have just been served and ask again.
 _GATHERING = 0.02
 
-Options = tuple[int | None, float | None]
-Draw = Callable[[np.ndarray, list[int], Options], Sequence[Image.Image]]
+Row, Options, Picture = TypeVar("Row"), TypeVar("Options", bound=Hashable), TypeVar("Picture")
 
 
 @dataclasses.dataclass(eq=False)
-class _Request:
-    states: np.ndarray
-    seeds: list[int]
+class _Request(Generic[Row, Options, Picture]):
+    rows: Sequence[Row]
     options: Options
-    images: Sequence[Image.Image] | None = None
+    pictures: Sequence[Picture] | None = None
     error: Exception | None = None
 
     @property
     def done(self) -> bool:
-        return self.images is not None or self.error is not None
+        return self.pictures is not None or self.error is not None
 
 
-class Together:
-    """``draw(states [n, k], n seeds, options)``, called by one thread at a time for all who wait with equal options."""
+class Together(Generic[Row, Options, Picture]):
+    """``draw(n rows, options)`` -> n pictures, called by one thread at a time for all who wait with equal options."""
 
-    def __init__(self, draw: Draw):
+    def __init__(self, draw: Callable[[Sequence[Row], Options], Sequence[Picture]]):
         self._draw = draw
         self._turn, self._door = threading.Lock(), threading.Lock()
         self._waiting: list[_Request] = []
 
-    def __call__(self, states: np.ndarray, seeds: list[int], options: Options) -> Sequence[Image.Image]:
+    def __call__(self, rows: Sequence[Row], options: Options) -> Sequence[Picture]:
         """The pictures of this request alone. Raises what ``draw`` raises."""
-        request = _Request(states, seeds, options)
+        request = _Request(rows, options)
         with self._door:
             self._waiting.append(request)
         waited = self._turn.locked()
@@ -57,26 +53,25 @@ class Together:
                 self._draw_for(self._company_of(request))
         if request.error is not None:
             raise request.error
-        return request.images
+        return request.pictures
 
     def _company_of(self, first: _Request) -> list[_Request]:
         """``first`` and those waiting that fit beside it, in the order they came; they wait no longer."""
         with self._door:
-            company, room = [first], _MOST_TOGETHER - len(first.seeds)
+            company, room = [first], _MOST_TOGETHER - len(first.rows)
             for other in self._waiting:
-                if other is not first and other.options == first.options and len(other.seeds) <= room:
+                if other is not first and other.options == first.options and len(other.rows) <= room:
                     company.append(other)
-                    room -= len(other.seeds)
+                    room -= len(other.rows)
             self._waiting = [other for other in self._waiting if other not in company]
         return company
 
     def _draw_for(self, company: list[_Request]) -> None:
         try:
-            states = np.concatenate([request.states for request in company])
-            images = list(self._draw(states, [s for request in company for s in request.seeds], company[0].options))
+            pictures = list(self._draw([row for request in company for row in request.rows], company[0].options))
         except Exception as error:  # each of them is told
             for request in company:
                 request.error = error
             return
         for request in company:
-            request.images, images = images[: len(request.seeds)], images[len(request.seeds) :]
+            request.pictures, pictures = pictures[: len(request.rows)], pictures[len(request.rows) :]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -48,6 +49,8 @@ class CardFacts:
     name: str
     digest: str
     attributes: tuple[str, ...]
+    conditioning: str
+    closed_vocabulary: bool
     faces: Mapping[str, Any]
     evaluation: Mapping[str, Any]
     params: Mapping[str, Mapping[str, str]]
@@ -59,6 +62,7 @@ def render_card(said: CardParams, facts: CardFacts) -> str:
     sections = [
         _head(facts),
         ("Intended use", said.intended_use),
+        ("How to ask", _asking(facts)),
         ("Limits", _bullets(said.limits)),
         ("Data", _data(said, facts.faces)),
         ("Attributes", ", ".join(f"`{name}`" for name in facts.attributes) + "."),
@@ -81,19 +85,81 @@ def gaps(card: str) -> tuple[str, ...]:
     return tuple(lacking)
 
 
+_WAYS = {
+    "attributes": "with the attributes asked for",
+    "text": "as a sentence says",
+    "both": "with the attributes asked for, as a sentence says, or both",
+    "none": "of no kind in particular",
+}
+
+
 def _head(facts: CardFacts) -> str:
     size = facts.faces.get("size")
     return (
         f"# {facts.name}\n\n"
-        f"A conditional latent diffusion model that draws faces of {size}x{size} pixels with the attributes asked for. "
+        f"A conditional latent diffusion model that draws faces of {size}x{size} pixels {_WAYS[facts.conditioning]}; "
+        "from nothing, from a photo, or where a mask is white in one. "
         f"Weights are safetensors; loading the model runs no pickled code.\n\n"
         f"Model digest: `{facts.digest}`\n\n"
         "```python\n"
+        "from facet.registry.opening import open_pipeline\n"
+        f'pipeline = open_pipeline("models:/{facts.name}/1")  # or an alias: models:/{facts.name}@staging\n'
+        f"face = pipeline({_call(facts)}seeds=[0]).images[0]\n"
+        "```\n\n"
+        "Without facet, which travels with the model:\n\n"
+        "```python\n"
         "import mlflow, pandas as pd\n"
-        f'model = mlflow.pyfunc.load_model("models:/{facts.name}/1")  # or an alias: models:/{facts.name}@staging\n'
-        f'asked = pd.DataFrame({{"{facts.attributes[0]}": [1, -1]}})  # 1 present, -1 absent, 0 or no column unknown\n'
-        'png = model.predict(asked, params={"seed": 0})["png"][0]\n'
+        f'model = mlflow.pyfunc.load_model("models:/{facts.name}/1")\n'
+        f'png = model.predict(pd.DataFrame([{_row(facts)}]), params={{"seed": 0}})["png"][0]\n'
         "```"
+    )
+
+
+def _call(facts: CardFacts) -> str:
+    said = f'"{_SENTENCE}", ' if facts.conditioning in ("text", "both") else ""
+    asked = f'attributes="{facts.attributes[0]}", ' if facts.conditioning in ("attributes", "both") else ""
+    return said + asked
+
+
+def _row(facts: CardFacts) -> str:
+    said = {"prompt": _SENTENCE if facts.conditioning in ("text", "both") else ""}
+    asked = {facts.attributes[0]: 1} if facts.conditioning in ("attributes", "both") else {}
+    return json.dumps({**asked, **said}, ensure_ascii=False)
+
+
+_SENTENCE = "a photo of a smiling young woman"
+
+
+def _asking(facts: CardFacts) -> str:
+    """What a row of a request may hold, with a call of `facet serve` for each way to ask."""
+    by_attributes, by_text = (facts.conditioning in (way, "both") for way in ("attributes", "text"))
+    read = (
+        "Attributes are 1 (present), -1 (absent), 0 or left out (open)." if by_attributes else "No attribute is read."
+    )
+    vocabulary = "the words of the training captions, no others" if facts.closed_vocabulary else "any words"
+    read += f" `prompt` and `negative_prompt` are text: {vocabulary}." if by_text else " No prompt is read."
+    read += " `image` is a PNG or JPEG as base64; `mask` is another, of the same size, white where to draw anew."
+    asked = [{facts.attributes[0]: 1}] if by_attributes else []
+    said = [{"prompt": _SENTENCE}] if by_text else []
+    shown = [_curl(row) for row in asked + said or [{}]]
+    return f"{read}\n\n```bash\n" + "\n".join([*shown, _inpainting((said + asked + [{}])[0])]) + "\n```"
+
+
+_SERVER = "curl --silent http://127.0.0.1:5001/invocations --header 'Content-Type: application/json' --data"
+_FIRST = "jq --raw-output '.predictions[0].png' | base64 --decode > face.png"
+
+
+def _curl(row: Mapping[str, Any]) -> str:
+    body = json.dumps({"dataframe_records": [row], "params": {"seed": 0}}, ensure_ascii=False)
+    return f"{_SERVER} \\\n  {shlex.quote(body)} |\n  {_FIRST}"
+
+
+def _inpainting(row: Mapping[str, Any]) -> str:
+    """Through files: a photo is longer than an argument of a command may be."""
+    body = f"{{dataframe_records: [{json.dumps(row, ensure_ascii=False)} + {{image: $image, mask: $mask}}]}}"
+    return (
+        "jq --null-input --rawfile image <(base64 photo.png) --rawfile mask <(base64 mask.png) \\\n"
+        f"  {shlex.quote(body)} |\n  {_SERVER} @- |\n  {_FIRST}"
     )
 
 

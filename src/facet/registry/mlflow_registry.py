@@ -18,14 +18,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import facet
+from facet.artifacts import digest_folder
 from facet.errors import FacetError, RegistryError
 from facet.registry.card import CardParams
+from facet.registry.columns import PICTURES, TEXTS
 from facet.registry.lineage import installed
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
     from mlflow.models import ModelSignature
+
+    from facet.diffusion.pipeline import FacePipeline
+    from facet.models.conditioning import Conditioning
 
 DIGEST_TAG = "facet.digest"
 RUN_TAG = "facet.run"
@@ -34,10 +39,14 @@ OVERRIDE_TAG = "facet.override"
 _PUBLISHED = {
     *("digest", "evaluation_digest", "validation_digest", "protocol_digest", "faces_digest"),
     *("data_licence", "model_licence", "git", "dvc_lock", "data", "environment"),
+    *("conditioning", "closed_vocabulary"),
 }
 
 # What loading and drawing imports; the rest of facet's dependencies belongs to training.
-_REQUIRED = ("torch", "diffusers", "transformers", "accelerate", "safetensors", "numpy", "pillow", "pyyaml", "tqdm")
+_REQUIRED = (
+    *("torch", "diffusers", "transformers", "tokenizers", "accelerate"),
+    *("safetensors", "numpy", "pillow", "pyyaml", "tqdm"),
+)
 _REQUIRED_BY_MLFLOW = ("mlflow", "pandas")
 
 # What MLflow answers where a run's id is unknown, and where it can't be one.
@@ -68,9 +77,41 @@ class Bundle:
     pipeline: Path
     digest: str
     attributes: tuple[str, ...]
-    steps: int
-    guidance: float
+    conditioning: Conditioning
+    # Whether the tokenizer has every word of the training captions whole, and no other.
+    closed_vocabulary: bool
+    # The model's own sampling, `facet.diffusion.sampling.SamplingParams` as a mapping.
+    sampling: Mapping[str, Any]
     files: Mapping[str, Path]
+
+    @classmethod
+    def of(cls, pipeline: FacePipeline, folder: Path, files: Mapping[str, Path]) -> Bundle:
+        """The bundle of ``pipeline``, which is saved in ``folder``. Raises RegistryError where an attribute bears the
+        name of another column of requests."""
+        if taken := set(pipeline.attribute_names) & {*TEXTS, *PICTURES}:
+            raise RegistryError(
+                f"an attribute is named {min(taken)!r}, as is a column of every request to a registered model; nothing "
+                "was registered: rename it in the attribute table and run `dvc repro`."
+            )
+        return cls(
+            pipeline=folder,
+            digest=digest_folder(folder),
+            attributes=pipeline.attribute_names,
+            conditioning=pipeline.conditioning,
+            closed_vocabulary=pipeline.config.closed_vocabulary,
+            sampling=dict(pipeline.config.sampling),
+            files=files,
+        )
+
+    @property
+    def reads_attributes(self) -> bool:
+        """Whether the model can be asked by attributes."""
+        return self.conditioning in ("attributes", "both")
+
+    @property
+    def reads_text(self) -> bool:
+        """Whether the model can be asked by a sentence."""
+        return self.conditioning in ("text", "both")
 
 
 def register(
@@ -220,33 +261,43 @@ def save_bundle(bundle: Bundle, folder: Path) -> None:
 
 
 def signature(bundle: Bundle) -> ModelSignature:
-    """One optional column an attribute and the drawing params in; one PNG column out.
+    """Optional columns in: one an attribute, `prompt`, `negative_prompt`, `image` and `mask`; the drawing params; one
+    PNG column out. Every model has them all: a column that the signature lacked would be dropped by MLflow in silence,
+    where `facet.registry.asking` says why this model does not read it.
 
-    The columns are of any type and `facet.registry.model` checks the values: a "long" column refuses JSON rows that
-    name different attributes (and cuts 0.5 to 0), a "double" one refuses a pandas column of whole numbers.
+    The attributes are of any type, and checked there too: a "long" column refuses JSON rows that name different
+    attributes (and cuts 0.5 to 0), a "double" one refuses a pandas column of whole numbers. The pictures are text, for
+    their base64: of a "binary" column MLflow refuses a JSON row without a picture; bytes in a pandas column pass.
     """
     from mlflow.models import ModelSignature
     from mlflow.types.schema import AnyType, ColSpec, ParamSchema, ParamSpec, Schema
 
     from facet.registry.model import OUTPUT
 
+    columns = [ColSpec(AnyType(), name, required=False) for name in bundle.attributes]
+    columns += [ColSpec("string", name, required=False) for name in (*TEXTS, *PICTURES)]
     return ModelSignature(
-        inputs=Schema([ColSpec(AnyType(), name, required=False) for name in bundle.attributes]),
+        inputs=Schema(columns),
         outputs=Schema([ColSpec("binary", OUTPUT)]),
         params=ParamSchema(
             [
                 ParamSpec("seed", "long", 0),
-                ParamSpec("steps", "long", int(bundle.steps)),
-                ParamSpec("guidance", "double", float(bundle.guidance)),
+                ParamSpec("steps", "long", int(bundle.sampling["steps"])),
+                ParamSpec("guidance", "double", float(bundle.sampling["guidance_scale"])),
+                ParamSpec("strength", "double", 1.0),
+                ParamSpec("sampler", "string", bundle.sampling["sampler"]),
             ]
         ),
     )
 
 
 def _example(bundle: Bundle) -> Any:
+    """One face, asked for by an attribute and a sentence as far as the model reads them."""
     import pandas as pd
 
-    return pd.DataFrame({name: [1] for name in bundle.attributes[:1]})
+    attributes = bundle.attributes[:1] if bundle.reads_attributes else ()
+    sentence = "a photo of a person" if bundle.reads_text else ""
+    return pd.DataFrame({**{name: [1] for name in attributes}, TEXTS[0]: [sentence]})
 
 
 def requirements() -> list[str]:

@@ -1,4 +1,4 @@
-"""The registered model as MLflow runs it: attribute columns in, PNGs out.
+"""The registered model as MLflow runs it: rows of attributes, sentences, photos and masks in, PNGs out.
 
 MLflow keeps this file and executes it at loading ("models from code"), so nothing is unpickled; the weights beside it
 are safetensors. Nothing else imports this module for its class, since importing it announces the model to MLflow.
@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import mlflow
-import numpy as np
 import pandas as pd
 from mlflow.exceptions import MlflowException
 from PIL import Image
@@ -21,66 +20,49 @@ OUTPUT = "png"
 
 
 class FaceModel(mlflow.pyfunc.PythonModel):
-    """One row of attribute columns, one face: -1 absent, 0 unknown, 1 present; a missing column is unknown."""
+    """One row, one face. Attribute columns hold -1 (absent), 0 (unknown) or 1 (present); `prompt` and
+    `negative_prompt` text; `image` and `mask` a PNG or JPEG, its bytes or their base64. What is missing is not asked
+    for."""
 
     def load_context(self, context: Any) -> None:
         # Imported here: the package travels with the model and is on the path only once MLflow loads it.
+        from functools import partial
+
         from facet.diffusion.pipeline import load_pipeline
         from facet.precision import default_device
+        from facet.registry.asking import draw_rows
         from facet.registry.batching import Together
 
         self._pipeline = load_pipeline(Path(context.artifacts["pipeline"])).to(default_device())
         # A server answers in many threads.
-        self._draw_together = Together(self._draw)
+        self._draw_together = Together(partial(draw_rows, self._pipeline))
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
         """Draw ``len(model_input)`` faces; row i has seed ``params["seed"] + i``. Raises MlflowException on bad values,
         which the scoring server answers with 400."""
         from facet.errors import ParamsError
 
-        params = params or {}
-        seed = int(params.get("seed") or 0)
         try:
-            states = attribute_states(model_input, self._pipeline.attribute_names)
-            seeds = [seed + i for i in range(len(states))]
-            images = self._draw_together(states, seeds, (params.get("steps"), params.get("guidance")))
+            images = self._drawn(model_input, params or {})
         except ParamsError as error:
             raise MlflowException.invalid_parameter_value(str(error)) from error
         return pd.DataFrame({OUTPUT: [encode_png(image) for image in images]})
 
-    def _draw(
-        self, states: np.ndarray, seeds: list[int], options: tuple[int | None, float | None]
-    ) -> list[Image.Image]:
-        steps, guidance = options
-        return self._pipeline(
-            attributes=states, seeds=seeds, steps=steps, guidance_scale=guidance, output_type="pil"
-        ).images
+    def _drawn(self, table: pd.DataFrame, params: dict[str, Any]) -> list[Image.Image]:
+        from facet.registry.asking import check_strength, options_of, read_rows
 
-
-def attribute_states(table: pd.DataFrame, names: tuple[str, ...]) -> np.ndarray:
-    """Columns of -1, 0, 1 (or missing) as int8 [rows, len(names)]. Raises ParamsError for other names or values."""
-    from facet.errors import ParamsError, did_you_mean
-
-    if len(table) == 0:  # MLflow drops columns it doesn't know, and with the last one the rows
-        raise ParamsError(
-            f"the request names none of the model's attributes ({', '.join(names)}): give at least one column, where 0 "
-            "leaves the attribute open."
-        )
-    states = np.zeros((len(table), len(names)), dtype=np.int8)
-    for column in table.columns:
-        if column not in names:
-            raise ParamsError(f"the model knows no attribute {column!r}:{did_you_mean(str(column), names)} drop it.")
-        for row, value in enumerate(table[column].tolist()):
-            if pd.isna(value):
-                continue
-            # A boolean is refused too: False would have to mean "absent" to some and "not asked for" to others.
-            if isinstance(value, (bool, str)) or value not in (-1, 0, 1):
-                raise ParamsError(
-                    f"row {row}, attribute {column}: {value!r}, expected -1 (absent), 0 or missing (unknown) or 1 "
-                    "(present)."
-                )
-            states[row, names.index(column)] = value
-    return states
+        strength = params.get("strength")
+        strength = 1.0 if strength is None else float(strength)
+        rows = read_rows(table, self._pipeline, int(params.get("seed") or 0))
+        check_strength(rows, strength)
+        # Faces that start from noise, from a photo or from part of one are calls of their own.
+        calls: dict[Any, list[int]] = {}
+        for number, row in enumerate(rows):
+            calls.setdefault(options_of(row, strength, params), []).append(number)
+        images: dict[int, Image.Image] = {}
+        for options, numbers in calls.items():
+            images |= zip(numbers, self._draw_together([rows[number] for number in numbers], options), strict=True)
+        return [images[number] for number in range(len(rows))]
 
 
 def encode_png(image: Image.Image) -> bytes:

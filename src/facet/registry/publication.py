@@ -18,7 +18,6 @@ from facet.artifacts import (
     REPORTS,
     VALIDATION,
     VALIDATION_SCHEMA,
-    digest_folder,
     digest_json,
     flatten,
     read_json,
@@ -76,30 +75,27 @@ def publish(pipeline: FacePipeline, params: RegisterParams, complete: Complete |
     with tempfile.TemporaryDirectory(prefix="facet-publish-") as scratch:
         folder = Path(scratch) / "pipeline"
         save_pipeline(pipeline, folder)
-        digest = digest_folder(folder)
+        papers = {name: Path(scratch) / file for name, file in (("card", "card.md"), ("lineage", "lineage.json"))}
+        bundle = Bundle.of(pipeline, folder, {"evaluation": EVALUATION, "validation": VALIDATION, **papers})
+        digest = bundle.digest
         facts = CardFacts(
             name=params.name,
             digest=digest,
             attributes=pipeline.attribute_names,
+            conditioning=bundle.conditioning,
+            closed_vocabulary=bundle.closed_vocabulary,
             faces=faces,
             evaluation=evaluation,
             params={record.name: record.params for record in records},
             lineage=origin,
         )
-        files = _write_papers(Path(scratch), render_card(params.card, facts), origin)
-        bundle = Bundle(
-            pipeline=folder,
-            digest=digest,
-            attributes=pipeline.attribute_names,
-            steps=pipeline.config.sampling["steps"],
-            guidance=pipeline.config.sampling["guidance_scale"],
-            files={"evaluation": EVALUATION, "validation": VALIDATION, **files},
-        )
+        papers["card"].write_text(render_card(params.card, facts), encoding="utf-8")
+        write_json(papers["lineage"], origin)
         record = _record(params, digest, evaluation, validation, faces)
         with mlflow_errors_named(uri):
             experiment = experiment_id(client, params.experiment)
             run = mirror(client, experiment, _chain_key(digest, records), records, _HEADLINE, live_key())
-            tags = _tags(record, origin, params)
+            tags = _tags(record, origin, bundle)
             before = predecessor(client, params.name, digest, earlier=True)
             report = _write_report(Path(scratch), complete, evaluation, before)
             _log_papers(client, run, bundle.files, report, tags)
@@ -112,13 +108,6 @@ def publish(pipeline: FacePipeline, params: RegisterParams, complete: Complete |
 def _chain_key(digest: str, records: list[StageRecord]) -> str:
     """Names the chain's run: other params, scores or weights make another."""
     return digest_json({"model": digest, "records": [dataclasses.asdict(record) for record in records]})
-
-
-def _write_papers(folder: Path, card: str, origin: Mapping[str, Any]) -> dict[str, Path]:
-    papers = {"card": folder / "card.md", "lineage": folder / "lineage.json"}
-    papers["card"].write_text(card, encoding="utf-8")
-    write_json(papers["lineage"], origin)
-    return papers
 
 
 def _write_report(
@@ -171,14 +160,17 @@ def _record(
     }
 
 
-def _tags(record: Mapping[str, Any], origin: Mapping[str, Any], params: RegisterParams) -> dict[str, str]:
-    """What can be searched for in MLflow: digests, lineage and licences, flat. The rest stands in lineage.json: a
-    page of tags for installed packages would hide these."""
+def _tags(record: Mapping[str, Any], origin: Mapping[str, Any], bundle: Bundle) -> dict[str, str]:
+    """What can be searched for in MLflow: digests, lineage, licences and what the model is asked by, flat. The rest
+    stands in lineage.json: a page of tags for installed packages would hide these."""
     digests = ("digest", "evaluation_digest", "validation_digest", "protocol_digest", "faces_digest")
     shared = (*digests, "data_licence", "model_licence")
     lock = origin["environment"]["requirements_lock"]
     origin = flatten({**origin, "environment": {"requirements_lock": lock}})
     origin = {key: value for key, value in origin.items() if key != "git.changed" and value is not None}
+    told = {**origin, "conditioning": bundle.conditioning}
+    if bundle.reads_text:
+        told["closed_vocabulary"] = bundle.closed_vocabulary
     return {f"facet.{key}": str(record[key])[:5000] for key in shared} | {
-        f"facet.{key}": str(value).lower() if isinstance(value, bool) else str(value) for key, value in origin.items()
+        f"facet.{key}": str(value).lower() if isinstance(value, bool) else str(value) for key, value in told.items()
     }

@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from facet.artifacts import digest_folder
 from facet.errors import RegistryError
 from facet.registry.facts import read_facts
-from facet.registry.mlflow_registry import download
+from facet.registry.mlflow_registry import DIGEST_TAG, download
 from facet.registry.transaction import Registry, open_registry
 
 if TYPE_CHECKING:
@@ -49,11 +50,15 @@ def registered_record(reference: str) -> dict[str, Any]:
 def registered_pipeline(reference: str) -> Iterator[Path]:
     """The folder of that version's pipeline, fetched, and gone when the block ends; the code beside it is left alone.
 
-    Raises RegistryError where the version holds none.
+    Raises RegistryError where the version holds none, or not the one that was registered.
     """
     with tempfile.TemporaryDirectory(prefix="facet-model-") as scratch:
         with named_version(reference) as (_, version):
             folder = download(version.source, Path(scratch) / "model") / "artifacts/pipeline"
         if not folder.is_dir():
             raise RegistryError(f"{reference} holds no pipeline: register it again with `dvc repro`.")
+        if digest_folder(folder) != version.tags.get(DIGEST_TAG):
+            raise RegistryError(
+                f"the stored files of {reference} have another digest than its tag {DIGEST_TAG}: run `facet audit`."
+            )
         yield folder

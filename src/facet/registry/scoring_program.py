@@ -8,19 +8,20 @@ that is right. It imports nothing of facet by name: the model draws with the cop
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import difflib
 import json
 import math
 import os
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 # On two cores about a second of drawing at the defaults, and half a minute at the most steps.
 MOST_FACES, MOST_STEPS, MOST_GUIDANCE = 64, 200, 30.0
 # JSON numbers are doubles to many clients; up to here they are exact.
 MOST_SEED = 2**53 - 1
-# 64 rows of 40 attributes take a tenth of it.
-MOST_BYTES = 1 << 20
+# A photo of 4 MiB, the most that the model takes, its mask, and base64's third.
+MOST_BYTES = 8 << 20
 # A longer body is read to its end, so that the client gets to read the answer, but not without end.
 _MOST_DRAINED = 64 << 20
 # Requests that wait for their turn; more are answered with 503.
@@ -32,8 +33,20 @@ _BOUNDS: dict[str, tuple[type, float, float]] = {
     "seed": (int, 0, MOST_SEED),
     "steps": (int, 1, MOST_STEPS),
     "guidance": (float, 0, MOST_GUIDANCE),
+    "strength": (float, 0, 1),
 }
 _SHAPE = 'expected {"dataframe_records": [{"Attribute": 1}, …], "params": {"seed": 0}}'
+
+
+@dataclasses.dataclass(frozen=True)
+class Signature:
+    """What a request to the model may name: attributes, columns of text (prompts, and pictures as base64), params of
+    numbers and those of text."""
+
+    attributes: tuple[str, ...]
+    texts: tuple[str, ...]
+    numbers: tuple[str, ...]
+    words: tuple[str, ...]
 
 
 class Refused(Exception):
@@ -47,10 +60,11 @@ class Refused(Exception):
 # --- what a request says ----------------------------------------------------------------------------------------------
 
 
-def read_request(body: bytes, attributes: Sequence[str], params: Sequence[str]) -> dict[str, Any]:
-    """The request as MLflow is to see it: one record a face that names every attribute, and the params given.
+def read_request(body: bytes, signature: Signature) -> dict[str, Any]:
+    """The request as MLflow is to see it: one record a face that names every attribute and each text that any of them
+    has, and the params given.
 
-    Raises Refused where it isn't a request for 1 to MOST_FACES faces with these ``attributes`` and ``params``.
+    Raises Refused where it isn't a request for 1 to MOST_FACES faces with this ``signature``.
     """
     given = _parse(body)
     formats = [name for name in _FORMATS if name in given]
@@ -65,9 +79,15 @@ def read_request(body: bytes, attributes: Sequence[str], params: Sequence[str]) 
         raise Refused(f"{formats[0]} has no row: give one a face, {{}} for a face with nothing asked.")
     if len(rows) > MOST_FACES:
         raise Refused(f"{len(rows)} faces in one request, at most {MOST_FACES}: ask in several, with seeds that go on.")
+    for number, row in enumerate(rows):
+        _check_row(number, row, signature)
+    texts = [name for name in signature.texts if any(row.get(name) for row in rows)]
     return {
-        "dataframe_records": [_states(number, row, attributes) for number, row in enumerate(rows)],
-        "params": _params(given.get("params"), params),
+        "dataframe_records": [
+            {name: int(row.get(name) or 0) for name in signature.attributes} | {name: row.get(name) for name in texts}
+            for row in rows
+        ],
+        "params": _params(given.get("params"), signature),
     }
 
 
@@ -118,31 +138,42 @@ def _split_rows(given: Any) -> list[Mapping[str, Any]]:
     return [dict(zip(columns, row, strict=False)) for row in given["data"]]
 
 
-def _states(number: int, row: Mapping[str, Any], attributes: Sequence[str]) -> dict[str, int]:
+def _check_row(number: int, row: Mapping[str, Any], signature: Signature) -> None:
+    known = (*signature.attributes, *signature.texts)
     for name, value in row.items():
-        if name not in attributes:
-            close = difflib.get_close_matches(name, attributes, n=3) or attributes
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=3) or known
             raise Refused(f"row {number}: the model knows no attribute {name!r}; it knows {', '.join(close)}.")
-        if value is not None and (not _is_number(value) or value not in (-1, 0, 1)):
+        if name in signature.texts:
+            if not isinstance(value, (str, type(None))):
+                raise Refused(f"row {number}, {name}: {_shown(value)}, expected text.")
+        elif value is not None and (not _is_number(value) or value not in (-1, 0, 1)):
             raise Refused(
                 f"row {number}, attribute {name}: {_shown(value)}, expected -1 (absent), 0 (open) or 1 (present)."
             )
-    return {name: int(row.get(name) or 0) for name in attributes}
 
 
-def _params(given: Any, known: Sequence[str]) -> dict[str, float]:
+def _params(given: Any, signature: Signature) -> dict[str, float | str]:
+    known = (*signature.numbers, *signature.words)
     if given is None:
         return {}
     if not isinstance(given, dict):
         raise Refused(f"params is {_kind(given)}, expected names and values of {', '.join(known)}.")
-    for name, value in given.items():
-        if name not in known:
-            raise Refused(f"unknown param {name!r}, expected {', '.join(known)}.")
-        kind, low, high = _BOUNDS.get(name, (float, -math.inf, math.inf))
-        if not _is_number(value) or not low <= value <= high or kind(value) != value:
-            what = "a whole number" if kind is int else "a number"
-            raise Refused(f"{name} is {_shown(value)}, expected {what} from {low:.16g} to {high:.16g}.")
-    return {name: _BOUNDS.get(name, (float,))[0](value) for name, value in given.items()}
+    return {name: _param(name, value, signature) for name, value in given.items()}
+
+
+def _param(name: str, value: Any, signature: Signature) -> float | str:
+    if name in signature.words:
+        if not isinstance(value, str):
+            raise Refused(f"{name} is {_shown(value)}, expected text.")
+        return value
+    if name not in signature.numbers:
+        raise Refused(f"unknown param {name!r}, expected {', '.join((*signature.numbers, *signature.words))}.")
+    kind, low, high = _BOUNDS.get(name, (float, -math.inf, math.inf))
+    if not _is_number(value) or not low <= value <= high or kind(value) != value:
+        what = "a whole number" if kind is int else "a number"
+        raise Refused(f"{name} is {_shown(value)}, expected {what} from {low:.16g} to {high:.16g}.")
+    return kind(value)
 
 
 def _is_number(value: Any) -> bool:
@@ -167,8 +198,8 @@ def _shown(value: Any) -> str:
 class Guard:
     """An ASGI application before MLflow's: refuses what is wrong, passes on what is right, unwraps the answer."""
 
-    def __init__(self, app: Callable[..., Awaitable[None]], attributes: Sequence[str], params: Sequence[str]):
-        self.app, self.attributes, self.params = app, tuple(attributes), tuple(params)
+    def __init__(self, app: Callable[..., Awaitable[None]], signature: Signature):
+        self.app, self.signature = app, signature
         self._inside = 0
 
     async def __call__(self, scope: dict, receive: Callable, send: Callable) -> None:
@@ -177,7 +208,7 @@ class Guard:
             return
         try:
             _check_type(dict(scope["headers"]))
-            given = read_request(await _read_body(receive), self.attributes, self.params)
+            given = read_request(await _read_body(receive), self.signature)
         except Refused as refused:
             await _refuse(send, refused)
             return
@@ -205,9 +236,19 @@ class Guard:
 
         headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
         await self.app({**scope, "headers": headers}, give, take)
-        # MLflow wraps base64 after 76 characters; there is no other backslash in an answer of pictures.
-        whole = b"".join(parts).replace(b"\\n", b"") if status == 200 else b"".join(parts)
-        await _send(send, status, whole)
+        await _send(send, status, _plain(status, b"".join(parts)))
+
+
+def _plain(status: int, answer: bytes) -> bytes:
+    """MLflow's answer without its line breaks in base64, and without the request that it quotes before an error."""
+    if status == 200:  # there is no other backslash in an answer of pictures
+        return answer.replace(b"\\n", b"")
+    try:
+        told = json.loads(answer)
+        content = {"error_code": told["error_code"], "message": told["message"].rpartition("\nError: ")[2]}
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return answer
+    return json.dumps(content, ensure_ascii=False).encode()
 
 
 def _check_type(headers: Mapping[bytes, bytes]) -> None:
@@ -226,7 +267,10 @@ async def _read_body(receive: Callable) -> bytes:
         if size <= MOST_BYTES:
             parts.append(part)
     if size > MOST_BYTES:
-        raise Refused(f"the request is larger than {MOST_BYTES:,} bytes: at most {MOST_FACES} faces a request.", 413)
+        raise Refused(
+            f"the request is larger than {MOST_BYTES:,} bytes: at most {MOST_FACES} faces, and smaller photos.",
+            413,
+        )
     return b"".join(parts)
 
 
@@ -245,6 +289,19 @@ async def _send(send: Callable, status: int, body: bytes) -> None:
 # --- the server -------------------------------------------------------------------------------------------------------
 
 
+def _signature_of(about: Any) -> Signature:
+    """From MLflow's description of the model: its columns of any type are attributes, the others text."""
+    from mlflow.types import DataType
+
+    columns, params = about.get_input_schema().inputs, about.get_params_schema().params
+    return Signature(
+        attributes=tuple(column.name for column in columns if column.type != DataType.string),
+        texts=tuple(column.name for column in columns if column.type == DataType.string),
+        numbers=tuple(param.name for param in params if param.dtype != DataType.string),
+        words=tuple(param.name for param in params if param.dtype == DataType.string),
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Serve one registered model; facet serve starts this.")
     parser.add_argument("model", help="MLflow's URI of the model version")
@@ -259,9 +316,7 @@ def main() -> None:
     # As `facet generate` does: the last bits of a picture depend on how many threads share the work.
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     model = load_model(arguments.model)
-    attributes = model.metadata.get_input_schema().input_names()
-    params = [param.name for param in model.metadata.get_params_schema().params]
-    app = Guard(scoring_server.init(model), attributes, params)
+    app = Guard(scoring_server.init(model), _signature_of(model.metadata))
     uvicorn.run(app, host=arguments.host, port=arguments.port, timeout_graceful_shutdown=10)
 
 
