@@ -30,8 +30,8 @@ def generate(
 
     Example: facet generate --attributes "Smiling,Eyeglasses,-Male" --num 16 --seed 0 --out faces.png
     """
+    from facet.diffusion.grids import grid, save_picture
     from facet.diffusion.pipeline import load_pipeline
-    from facet.evaluation.grids import grid, save_picture
     from facet.precision import be_deterministic, default_device
 
     if not out.parent.is_dir():

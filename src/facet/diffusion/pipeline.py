@@ -21,8 +21,9 @@ from facet.artifacts import read_json, write_json
 from facet.data.pixels import to_pixels, to_uint8
 from facet.diffusion.objective import ObjectiveParams
 from facet.diffusion.photos import Photo, Start, as_faces, as_masks
-from facet.diffusion.requests import Request, build_request
+from facet.diffusion.requests import Request, RequestWarning, build_request
 from facet.diffusion.sampling import Condition, Known, Sampler, SamplingParams, resolve_sampling
+from facet.diffusion.saved_files import check_files, check_weights, loading, write_manifest
 from facet.diffusion.schedulers import build_scheduler
 from facet.models.autoencoder import downscale, load_autoencoder, save_model
 from facet.models.conditioning import ConditionEncoder, Conditioning, TextFeatures
@@ -38,7 +39,7 @@ from facet.models.text import (
     token_ids,
     unread_words,
 )
-from facet.precision import autocast
+from facet.precision import Precision, autocast
 
 # CPU kernels choose their blocking by the number of rows and of threads, and with it the last bits of each row. So on a
 # CPU the network always sees 16 rows, the last of them repeated where fewer are asked for
@@ -126,6 +127,11 @@ class FacePipeline(DiffusionPipeline):
         """Tokens of a sentence, its start and end included; 0 where the model reads none."""
         return 0 if self.text_encoder is None else self.text_encoder.config.max_position_embeddings
 
+    def save_pretrained(self, save_directory: str | Path, *args: object, **kwargs: object) -> None:
+        """diffusers' own, and the list of files that `load_pipeline` checks."""
+        super().save_pretrained(save_directory, *args, **kwargs)
+        write_manifest(Path(save_directory))
+
     @torch.no_grad()
     def __call__(
         self,
@@ -143,6 +149,7 @@ class FacePipeline(DiffusionPipeline):
         guidance_interval: tuple[float, float] | None = None,
         guidance_rescale: float | None = None,
         sampler: str | None = None,
+        precision: Precision | None = None,
         batch_size: int | None = None,
         output_type: Literal["pil", "np", "pt"] = "pil",
         callback_on_step_end: StepCallback | None = None,
@@ -169,6 +176,7 @@ class FacePipeline(DiffusionPipeline):
                 "guidance_interval": guidance_interval,
                 "guidance_rescale": guidance_rescale,
                 "sampler": sampler,
+                "precision": precision,
                 "batch_size": batch_size,
             },
         )
@@ -204,11 +212,13 @@ class FacePipeline(DiffusionPipeline):
             cut = cut_off(self.tokenizer, text, self.text_length) if text else ""
             if cut:
                 told = f"the prompt is longer than {self.text_length - 2} tokens; not read: {cut!r}"
-                warnings.warn(told, stacklevel=3)
+                warnings.warn(told, RequestWarning, stacklevel=3)
             unread = unread_words(self.tokenizer, text) if text and self.config.closed_vocabulary else []
             if unread:
                 words = ", ".join(map(repr, unread))
-                warnings.warn(f"the model has met no caption with {words}: it will guess at them", stacklevel=3)
+                warnings.warn(
+                    f"the model has met no caption with {words}: it will guess at them", RequestWarning, stacklevel=3
+                )
 
     def _draw(
         self, request: Request, start: Start, sampling: SamplingParams, callback: StepCallback | None
@@ -326,10 +336,14 @@ def assemble(unet: Path, text: Path, decoder: Path, sampling: SamplingParams) ->
 
 
 def load_pipeline(folder: Path) -> FacePipeline:
-    """The pipeline saved in ``folder``: safetensors only, no network. Raises ArtifactError where there is none."""
-    read_json(folder / "model_index.json")
+    """The pipeline saved in ``folder``: safetensors only, no network. Raises ArtifactError where there is none, or a
+    file is missing, damaged or not as it was saved."""
+    check_files(folder)
     _quiet_when_unseen()
-    return _with_progress(FacePipeline.from_pretrained(folder, use_safetensors=True, local_files_only=True))
+    with loading(folder):
+        pipeline = FacePipeline.from_pretrained(folder, use_safetensors=True, local_files_only=True)
+    check_weights(pipeline.components, folder)
+    return _with_progress(pipeline)
 
 
 def save_pipeline(pipeline: FacePipeline, folder: Path) -> None:
@@ -342,6 +356,7 @@ def save_pipeline(pipeline: FacePipeline, folder: Path) -> None:
         save_model(getattr(pipeline, name), folder / name)
     for path in folder.rglob("*.json"):
         write_json(path, {key: value for key, value in read_json(path).items() if key != "_name_or_path"})
+    write_manifest(folder)
 
 
 def _quiet_when_unseen() -> None:
