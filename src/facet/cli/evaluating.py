@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from facet.cli.options import REGISTERED, AsJson
+from facet.cli.opening import model_folder
+from facet.cli.options import AsJson
 from facet.errors import ParamsError
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def evaluate(
     asked = Asked(count, unconditional, partial, seed, conditions, steps, guidance, batch_size, prompt, resize)
     against = load_against(data, reference, judge)
     extractors, chain_seed = _chain_params()
-    with _folder(model) as folder:
+    with model_folder(model) as folder:
         record = evaluate_saved(folder, against, asked, extractors, chain_seed)
     if out is not None:
         write_json(out, record)
@@ -102,17 +102,6 @@ def _chain_params() -> tuple[tuple[ExtractorParams, ...], int]:
     if not DEFAULT_PATH.is_file():
         return (), 0
     return read_section("reference", ReferenceParams).extractors, read_seed()
-
-
-@contextlib.contextmanager
-def _folder(given: str) -> Iterator[Path]:
-    if given.startswith(REGISTERED):
-        from facet.registry.references import registered_pipeline
-
-        with registered_pipeline(given) as folder:
-            yield folder
-    else:
-        yield Path(given)
 
 
 def _print_record(model: str, record: Mapping[str, Any]) -> None:

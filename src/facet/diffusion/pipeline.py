@@ -39,7 +39,7 @@ from facet.models.text import (
     token_ids,
     unread_words,
 )
-from facet.precision import Precision, autocast
+from facet.precision import autocast
 
 # CPU kernels choose their blocking by the number of rows and of threads, and with it the last bits of each row. So on a
 # CPU the network always sees 16 rows, the last of them repeated where fewer are asked for
@@ -149,7 +149,6 @@ class FacePipeline(DiffusionPipeline):
         guidance_interval: tuple[float, float] | None = None,
         guidance_rescale: float | None = None,
         sampler: str | None = None,
-        precision: Precision | None = None,
         batch_size: int | None = None,
         output_type: Literal["pil", "np", "pt"] = "pil",
         callback_on_step_end: StepCallback | None = None,
@@ -176,7 +175,6 @@ class FacePipeline(DiffusionPipeline):
                 "guidance_interval": guidance_interval,
                 "guidance_rescale": guidance_rescale,
                 "sampler": sampler,
-                "precision": precision,
                 "batch_size": batch_size,
             },
         )

@@ -48,7 +48,9 @@ class Provenance:
 
     ``attributes`` are the states that were asked for, -1 or 1 by name. ``sampling`` are the pipeline's arguments by
     name, none left to a default. A sheet is ``columns`` faces wide, each enlarged ``zoom`` times. The way between two
-    faces also has ``to_attributes``, the sweep of an attribute ``sweep``, and an edited photo ``change``.
+    faces also has ``to_attributes`` and a number of ``frames``, as the ``sweep`` of an attribute has; an edited photo
+    has its ``change``. What of a photo is drawn anew, ``mask`` says, or ``box``: left, top, right, bottom as shares of
+    its sides.
     """
 
     command: Command
@@ -68,11 +70,12 @@ class Provenance:
     sweep: str = ""
     image: Source | None = None
     mask: Source | None = None
+    box: tuple[float, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """The record as it is kept, without what says nothing."""
-        content = {name: value for name, value in dataclasses.asdict(self).items() if value not in ("", None, {})}
-        return {"schema": SCHEMA, **content, "seeds": list(self.seeds)}
+        content = {name: value for name, value in dataclasses.asdict(self).items() if value not in ("", None, {}, ())}
+        return {"schema": SCHEMA, **content}
 
     def chunks(self) -> PngInfo:
         """The text chunks of a PNG."""
@@ -220,6 +223,12 @@ def _interval(name: str, value: Any) -> tuple[float, ...]:
     return tuple(_number(float, 0, 1)(name, end) for end in value)
 
 
+def _box(name: str, value: Any) -> tuple[float, ...]:
+    if not isinstance(value, list) or len(value) != 4:
+        raise _Wrong(f"{name} is no box")
+    return tuple(_number(float, 0, 1)(name, edge) for edge in value)
+
+
 def _source(name: str, value: Any) -> Source:
     if not isinstance(value, dict) or set(value) != {"name", "sha256"}:
         raise _Wrong(f"{name} is no file's name and sha256")
@@ -253,4 +262,5 @@ _READERS: dict[str, Callable[[str, Any], Any]] = {
     "sweep": _text(_MOST_NAME),
     "image": _source,
     "mask": _source,
+    "box": _box,
 }
