@@ -25,8 +25,8 @@ from facet.artifacts import (
     write_json,
 )
 from facet.data.manifest import PrepareParams, write_faces
+from facet.diffusion.grids import save_picture
 from facet.errors import ArtifactError
-from facet.evaluation.grids import save_picture
 from facet.models.autoencoder import save_model
 from facet.training.checkpoint import CheckpointStore
 from tests import tiny

@@ -10,6 +10,7 @@ import torch
 from facet.data.attributes import CELEBA_ATTRIBUTES
 from facet.diffusion.objective import ObjectiveParams
 from facet.diffusion.pipeline import load_pipeline, save_pipeline
+from facet.diffusion.saved_files import write_manifest
 from facet.errors import ArtifactError, ParamsError
 from facet.models.denoiser import DenoiserParams, build_denoiser
 from tests import tiny
@@ -112,7 +113,10 @@ def test_a_pickle_in_place_of_the_weights_is_not_loaded(tmp_path):
     (weights,) = (tmp_path / "unet").glob("*.safetensors")
     torch.save(tiny.pipeline().unet.state_dict(), weights.with_name("diffusion_pytorch_model.bin"))
     weights.unlink()
-    with pytest.raises(OSError, match="safetensors"):
+    with pytest.raises(ArtifactError, match=r"unet/.*\.safetensors is missing"):
+        load_pipeline(tmp_path)
+    write_manifest(tmp_path)
+    with pytest.raises(ArtifactError, match="can't be loaded"):
         load_pipeline(tmp_path)
 
 

@@ -12,8 +12,11 @@ from facet.cli import (
     bucket,
     chain,
     drawing,
+    editing,
     evaluating,
     evaluation,
+    exporting,
+    inspecting,
     orchestration,
     registry,
     reporting,
@@ -58,7 +61,17 @@ for _panel, _commands in {
         registry.audit,
         serving.serve,
     ),
-    "Pictures": (drawing.generate, drawing.draw_faces, scoring.score),
+    "Pictures": (
+        drawing.generate,
+        editing.edit,
+        editing.inpaint,
+        editing.interpolate,
+        editing.sweep,
+        exporting.export,
+        inspecting.inspect,
+        drawing.draw_faces,
+        scoring.score,
+    ),
 }.items():
     for _command in _commands:
         _settings = orchestration.PASS_ON if _panel == "Flows" else None

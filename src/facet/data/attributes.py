@@ -69,8 +69,8 @@ EXCLUSIVE: tuple[frozenset[str], ...] = (
 def parse_request(text: str, names: Sequence[str]) -> np.ndarray:
     """Turn ``"Smiling,Eyeglasses,-Male"`` into states, int8 [len(names)], every unnamed attribute UNKNOWN.
 
-    Names are matched without regard to case. Raises ParamsError on an unknown name (naming the closest valid ones) and
-    on an attribute that is asked for both present and absent.
+    Names are matched without regard to case. Raises ParamsError on an unknown name (naming the closest valid ones), on
+    an attribute that is asked for both present and absent, and on two of which a face has at most one.
     """
     column = {name.casefold(): i for i, name in enumerate(names)}
     states = np.full(len(names), UNKNOWN, dtype=np.int8)
@@ -86,4 +86,9 @@ def parse_request(text: str, names: Sequence[str]) -> np.ndarray:
         if states[i] not in (UNKNOWN, wanted):
             raise ParamsError(f"attribute {names[i]!r} was asked for both present and absent: name it once.")
         states[i] = wanted
+    present = [name for name, state in zip(names, states, strict=True) if state == PRESENT]
+    for group in EXCLUSIVE:
+        members = [name for name in present if name in group]
+        if len(members) > 1:
+            raise ParamsError(f"no face has {' and '.join(members)} at once: ask for one of them.")
     return states

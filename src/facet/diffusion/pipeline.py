@@ -23,8 +23,9 @@ from facet.data.pixels import to_pixels, to_uint8
 from facet.diffusion.completion import completed
 from facet.diffusion.objective import ObjectiveParams
 from facet.diffusion.photos import Photo, Start, as_faces, as_masks
-from facet.diffusion.requests import Request, build_request
+from facet.diffusion.requests import Request, RequestWarning, build_request
 from facet.diffusion.sampling import Condition, Known, Sampler, SamplingParams, resolve_sampling
+from facet.diffusion.saved_files import check_files, check_weights, loading, write_manifest
 from facet.diffusion.schedulers import build_scheduler
 from facet.models.autoencoder import downscale, load_autoencoder, save_model
 from facet.models.conditioning import ConditionEncoder, Conditioning, TextFeatures
@@ -128,6 +129,11 @@ class FacePipeline(DiffusionPipeline):
         """Tokens of a sentence, its start and end included; 0 where the model reads none."""
         return 0 if self.text_encoder is None else self.text_encoder.config.max_position_embeddings
 
+    def save_pretrained(self, save_directory: str | Path, *args: object, **kwargs: object) -> None:
+        """diffusers' own, and the list of files that `load_pipeline` checks."""
+        super().save_pretrained(save_directory, *args, **kwargs)
+        write_manifest(Path(save_directory))
+
     @torch.no_grad()
     def __call__(
         self,
@@ -210,11 +216,13 @@ class FacePipeline(DiffusionPipeline):
             cut = cut_off(self.tokenizer, text, self.text_length) if text else ""
             if cut:
                 told = f"the prompt is longer than {self.text_length - 2} tokens; not read: {cut!r}"
-                warnings.warn(told, stacklevel=3)
+                warnings.warn(told, RequestWarning, stacklevel=3)
             unread = unread_words(self.tokenizer, text) if text and self.config.closed_vocabulary else []
             if unread:
                 words = ", ".join(map(repr, unread))
-                warnings.warn(f"the model has met no caption with {words}: it will guess at them", stacklevel=3)
+                warnings.warn(
+                    f"the model has met no caption with {words}: it will guess at them", RequestWarning, stacklevel=3
+                )
 
     def _draw(
         self, request: Request, start: Start, sampling: SamplingParams, callback: StepCallback | None
@@ -345,10 +353,14 @@ def assemble(unet: Path, text: Path, decoder: Path, sampling: SamplingParams) ->
 
 
 def load_pipeline(folder: Path) -> FacePipeline:
-    """The pipeline saved in ``folder``: safetensors only, no network. Raises ArtifactError where there is none."""
-    read_json(folder / "model_index.json")
+    """The pipeline saved in ``folder``: safetensors only, no network. Raises ArtifactError where there is none, or a
+    file is missing, damaged or not as it was saved."""
+    check_files(folder)
     _quiet_when_unseen()
-    return _with_progress(FacePipeline.from_pretrained(folder, use_safetensors=True, local_files_only=True))
+    with loading(folder):
+        pipeline = FacePipeline.from_pretrained(folder, use_safetensors=True, local_files_only=True)
+    check_weights(pipeline.components, folder)
+    return _with_progress(pipeline)
 
 
 def save_pipeline(pipeline: FacePipeline, folder: Path) -> None:
@@ -361,6 +373,7 @@ def save_pipeline(pipeline: FacePipeline, folder: Path) -> None:
         save_model(getattr(pipeline, name), folder / name)
     for path in folder.rglob("*.json"):
         write_json(path, {key: value for key, value in read_json(path).items() if key != "_name_or_path"})
+    write_manifest(folder)
 
 
 def _quiet_when_unseen() -> None:

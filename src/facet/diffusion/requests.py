@@ -13,7 +13,11 @@ from facet.errors import ParamsError
 from facet.models.conditioning import Conditioning
 
 # A seed names a random stream; the digits of a longer one would be lost on the way through JSON.
-_MOST_SEED = 2**53
+MOST_SEED = 2**53
+
+
+class RequestWarning(UserWarning):
+    """Part of what was asked is not read, or not known."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,8 +69,8 @@ def build_request(
     seeds = [int(seed) for seed in seeds]
     if not seeds:
         raise ParamsError("0 pictures were asked for, expected at least one.")
-    if min(seeds) < 0 or max(seeds) >= _MOST_SEED:
-        raise ParamsError(f"seeds run from {min(seeds)} to {max(seeds)}, expected 0 to {_MOST_SEED - 1}.")
+    if min(seeds) < 0 or max(seeds) >= MOST_SEED:
+        raise ParamsError(f"seeds run from {min(seeds)} to {max(seeds)}, expected 0 to {MOST_SEED - 1}.")
     request = Request(
         states_of(attributes, names, len(seeds)),
         _texts("prompt", prompt, len(seeds)),
