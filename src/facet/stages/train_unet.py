@@ -17,16 +17,13 @@ from facet.diffusion.objective import ObjectiveParams, build_objective
 from facet.models.conditioning import Conditioning
 from facet.models.denoiser import Denoiser, DenoiserParams, build_denoiser, save_denoiser, snapshot
 from facet.models.text import TextModelParams, build_text_model, load_tokenizer
-from facet.params import Between, Positive, read_section, read_seed
+from facet.params import Between, Natural, Positive, read_section, read_seed
 from facet.seeding import derive, numpy_stream
 from facet.stages import run
 from facet.training.alarms import condition_matters, warn
 from facet.training.loop import LoopParams
 from facet.training.session import Session
 from facet.training.unet import DenoiserTask, DropoutParams, Sentences
-
-# Training faces whose attributes the model keeps: enough to know what goes with what.
-_MOST_EXAMPLES = 4096
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,6 +37,9 @@ class TrainUnetParams:
     dropout: DropoutParams
     # Weight of the loss of reading written captions' attributes off the text encoder, beside the denoising loss.
     reading: Annotated[float, Between(0)]
+    # Training faces whose attributes the model keeps, at most, to fill in what a request leaves open; 0 keeps none
+    # (docs/adr/0003).
+    examples: Natural
     loop: LoopParams
     # Steps between the snapshots that `select` chooses from; the last step is always one.
     snapshot_every: Positive
@@ -55,7 +55,7 @@ def main() -> None:
     sentences = load_sentences(TEXT) if params.conditioning in ("text", "both") else None
     session = Session("train_unet", seed)
     torch.manual_seed(derive(seed, "train_unet weights"))
-    examples = _examples(params.conditioning, faces.attributes[rows], seed)
+    examples = _examples(params, faces.attributes[rows], seed)
     denoiser = _build(params, latents.shape, faces.names, sentences, examples)
     task = DenoiserTask(
         denoiser,
@@ -106,12 +106,12 @@ def _build(
     return build_denoiser(params.model, shape, names, text_encoder, examples=examples)
 
 
-def _examples(conditioning: Conditioning, attributes: np.ndarray, seed: int) -> torch.Tensor | None:
+def _examples(params: TrainUnetParams, attributes: np.ndarray, seed: int) -> torch.Tensor | None:
     """Attributes of training faces for requests that leave some open, int8 [m, k]; none where none can be asked for."""
-    if conditioning not in ("attributes", "both"):
+    if params.conditioning not in ("attributes", "both"):
         return None
     order = numpy_stream(seed, "examples").permutation(len(attributes))
-    return torch.from_numpy(attributes[np.sort(order[:_MOST_EXAMPLES])])
+    return torch.from_numpy(attributes[np.sort(order[: params.examples])])
 
 
 def _states(conditioning: Conditioning, attributes: np.ndarray) -> np.ndarray:
