@@ -76,16 +76,17 @@ def test_rows_ask_for_different_things(pipeline):
         ({"Straight_Hair": 1, "Wavy_Hair": 1}, "row 0: no face has Straight_Hair and Wavy_Hair at once"),
         ({"prompt": 3}, "row 0, prompt: int, expected text"),
         ({"prompt": "man " * 600}, "row 0, prompt: 2400 characters, at most 2000"),
-        ({"mask": MASK}, "row 0: there is a mask but no image"),
-        ({"image": b""}, "row 0: the image is empty"),
-        ({"image": ""}, "row 0: the image is empty"),
-        ({"image": "a photo!"}, "row 0: the image is no base64"),
-        ({"image": 3}, "row 0: the image is int"),
-        ({"image": b"photo"}, "row 0: the image is no PNG or JPEG"),
-        ({"image": encoded(picture("P"), "GIF")}, "row 0: the image is no PNG or JPEG"),
-        ({"image": encoded(picture())[:500]}, r"row 0: the image is damaged \("),
-        ({"image": encoded(Image.new("I;16", (SIZE, SIZE)))}, "row 0: the image has more than 8 bits a channel"),
-        ({"image": encoded(picture()), "mask": encoded(Image.new("L", (8, 8)))}, "the mask is 8x8, the image 32x32"),
+        ({"prompt": "a man " * 60}, r"row 0, prompt: longer than \d+ tokens, so that '.*a man' would not be read"),
+        ({"mask": MASK}, "row 0, mask: there is no image"),
+        ({"image": b""}, "row 0, image: it is empty"),
+        ({"image": ""}, "row 0, image: it is empty"),
+        ({"image": "a photo!"}, "row 0, image: no base64"),
+        ({"image": 3}, "row 0, image: int, expected"),
+        ({"image": b"photo"}, "row 0, image: no picture, or a damaged one"),
+        ({"image": encoded(picture("P"), "GIF")}, "row 0, image: no picture, or a damaged one"),
+        ({"image": encoded(picture())[:500]}, "row 0, image: .* a damaged one"),
+        ({"image": encoded(picture()), "mask": encoded(Image.new("L", (8, 8)))}, "row 0, mask: .* is 8x8"),
+        ({"image": encoded(picture()), "mask": encoded(picture())}, "row 0, mask: .* has colours"),
         ({"image": encoded(picture()), "mask": encoded(Image.new("L", (SIZE, SIZE)))}, "the mask is all black"),
     ],
 )
@@ -132,19 +133,11 @@ def test_a_strength_that_says_nothing_is_refused(pipeline, columns, strength, to
         check_strength(rows, strength)
 
 
-def test_photos_of_any_kind_become_what_the_model_sees():
+def test_a_photo_comes_as_bytes_as_base64_or_as_a_browser_has_it():
     wide = encoded(picture(size=(96, 64)))
-    np.testing.assert_array_equal(read_pictures(wide, None, SIZE)[0], decode_face(wide, SIZE, "square"))
-    turned = picture().getexif()
-    turned[0x0112] = 6  # the camera was held upright: show it turned by 90 degrees
-    shown = read_pictures(encoded(picture(), exif=turned), None, SIZE)[0]
-    np.testing.assert_array_equal(shown, np.rot90(np.asarray(picture()), -1))
-    clear = Image.new("RGBA", (SIZE, SIZE), (9, 9, 9, 0))
-    assert (read_pictures(encoded(clear), None, SIZE)[0] == 255).all()
-    for mode in ("CMYK", "L"):
-        assert read_pictures(encoded(picture(mode), "JPEG"), None, SIZE)[0].shape == (SIZE, SIZE, 3)
-    data = "data:image/png;base64," + base64.encodebytes(encoded(picture())).decode()  # as browsers and Python write it
-    np.testing.assert_array_equal(read_pictures(data, None, SIZE)[0], np.asarray(picture()))
+    text = base64.encodebytes(wide).decode()
+    for given in (wide, bytearray(wide), text, "data:image/png;base64," + text):
+        np.testing.assert_array_equal(read_pictures(given, None, SIZE)[0], decode_face(wide, SIZE, "square"))
 
 
 def test_a_mask_goes_the_way_of_its_photo():
@@ -157,8 +150,8 @@ def test_a_mask_goes_the_way_of_its_photo():
 
 def test_too_large_is_refused_before_it_is_unfolded(monkeypatch):
     monkeypatch.setattr(pictures, "MOST_PIXELS", SIZE * SIZE - 1)
-    with pytest.raises(ParamsError, match="the image is 32x32, at most 1,023 pixels"):
+    with pytest.raises(ParamsError, match="image: 32x32, at most 1,023 pixels"):
         read_pictures(encoded(picture()), None, SIZE)
     monkeypatch.setattr(pictures, "MOST_BYTES", 99)
-    with pytest.raises(ParamsError, match=r"the image has [\d,]+ bytes, at most 99"):
+    with pytest.raises(ParamsError, match=r"image: [\d,]+ bytes, at most 99"):
         read_pictures(encoded(picture()), None, SIZE)

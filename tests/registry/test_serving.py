@@ -227,7 +227,7 @@ def test_refusals_over_http_are_4xx_with_the_reason(server):
             400,
             "no face has Black_Hair and",
         ),
-        ({"dataframe_records": [{"image": "cGhvdG8="}]}, 400, "row 0: the image is no PNG or JPEG"),
+        ({"dataframe_records": [{"image": "cGhvdG8="}]}, 400, "row 0, image: no picture"),
         ({"dataframe_records": ONE, "params": {"sampler": "ddim"}}, 400, "sampler 'ddim' does not fit"),
         ({"dataframe_records": ONE, "params": {"strength": 0.5}}, 400, "no row has an image"),
         (b"{", 400, "no JSON"),

@@ -16,6 +16,7 @@ from PIL import Image
 from facet.data.attributes import EXCLUSIVE
 from facet.diffusion.requests import build_request
 from facet.errors import ParamsError, did_you_mean
+from facet.models.text import cut_off
 from facet.registry.columns import PICTURES, TEXTS
 from facet.registry.pictures import read_pictures
 
@@ -90,9 +91,14 @@ def _row(number: int, given: Mapping[str, Any], pipeline: FacePipeline, seed: in
     prompt, negative = (_sentence(number, name, given.get(name, "")) for name in TEXTS)
     try:
         build_request(prompt, states[None], negative, [seed], 1, pipeline.attribute_names, pipeline.conditioning)
-        face, mask = read_pictures(*(given.get(name) for name in PICTURES), pipeline.size)
     except ParamsError as error:
         raise ParamsError(f"row {number}: {error}") from None
+    if pipeline.tokenizer is not None:
+        _check_length(number, pipeline, prompt, negative)
+    try:
+        face, mask = read_pictures(*(given.get(name) for name in PICTURES), pipeline.size)
+    except ParamsError as error:
+        raise ParamsError(f"row {number}, {error}") from None
     return Row(states, prompt, negative, face, mask, seed)
 
 
@@ -122,6 +128,16 @@ def _sentence(number: int, name: str, value: Any) -> str:
     if len(value) > _MOST_CHARACTERS:
         raise ParamsError(f"row {number}, {name}: {len(value)} characters, at most {_MOST_CHARACTERS}: shorten it.")
     return value
+
+
+def _check_length(number: int, pipeline: FacePipeline, *texts: str) -> None:
+    """Where the pipeline warns of what it will not read, a server's client would not hear it: so it is refused."""
+    for name, text in zip(TEXTS, texts, strict=True):
+        if cut := cut_off(pipeline.tokenizer, text, pipeline.text_length):
+            raise ParamsError(
+                f"row {number}, {name}: longer than {pipeline.text_length - 2} tokens, so that {cut!r} would not be "
+                "read: shorten it."
+            )
 
 
 def options_of(row: Row, strength: float, params: Mapping[str, Any]) -> Options:

@@ -138,7 +138,7 @@ def _asking(facts: CardFacts) -> str:
     )
     vocabulary = "the words of the training captions, no others" if facts.closed_vocabulary else "any words"
     read += f" `prompt` and `negative_prompt` are text: {vocabulary}." if by_text else " No prompt is read."
-    read += " `image` is a PNG or JPEG as base64; `mask` is another, of the same size, white where to draw anew."
+    read += " `image` is a PNG, JPEG or WebP as base64; `mask` is another, of the same size, white where to draw anew."
     asked = [{facts.attributes[0]: 1}] if by_attributes else []
     said = [{"prompt": _SENTENCE}] if by_text else []
     shown = [_curl(row) for row in asked + said or [{}]]

@@ -45,7 +45,7 @@ _PUBLISHED = {
 # What loading and drawing imports; the rest of facet's dependencies belongs to training.
 _REQUIRED = (
     *("torch", "diffusers", "transformers", "tokenizers", "accelerate"),
-    *("safetensors", "numpy", "pillow", "pyyaml", "tqdm"),
+    *("safetensors", "numpy", "pillow", "simplejpeg", "pyyaml", "tqdm"),
 )
 _REQUIRED_BY_MLFLOW = ("mlflow", "pandas")
 

@@ -21,7 +21,7 @@ OUTPUT = "png"
 
 class FaceModel(mlflow.pyfunc.PythonModel):
     """One row, one face. Attribute columns hold -1 (absent), 0 (unknown) or 1 (present); `prompt` and
-    `negative_prompt` text; `image` and `mask` a PNG or JPEG, its bytes or their base64. What is missing is not asked
+    `negative_prompt` text; `image` and `mask` a picture file's bytes or their base64. What is missing is not asked
     for."""
 
     def load_context(self, context: Any) -> None:
