@@ -48,9 +48,7 @@ def test_inversion_solves_the_ode_upwards(prediction, end):
     assert (found - expected).abs().max() < 0.02, (found - expected).abs().max()
 
 
-@pytest.mark.parametrize(
-    ("prediction", "sampler"), [("flow", "dpm++"), ("epsilon", "dpm++"), ("v", "heun")]
-)
+@pytest.mark.parametrize(("prediction", "sampler"), [("flow", "dpm++"), ("epsilon", "dpm++"), ("v", "heun")])
 def test_up_and_down_again_gives_the_photo_back(prediction, sampler):
     objective = ObjectiveParams(prediction, 0.0, 1.0, 5.0, "scaled_linear")
     pipe = tiny.pipeline(dataclasses.replace(tiny.SAMPLING, sampler=sampler, steps=24), objective)
