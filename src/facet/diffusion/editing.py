@@ -18,7 +18,7 @@ from facet.seeding import torch_stream
 
 # How far up the noise a photo is taken, and how hard it is then led away from what it showed: measured, see "Editing"
 # in docs/experiments.md.
-STRENGTH = 0.8
+STRENGTH = 0.875
 GUIDANCE = 2.5
 
 
@@ -81,7 +81,13 @@ def _wanted(pipeline: FacePipeline, changes: str, prompt: str) -> np.ndarray:
         raise ParamsError("no change was asked for: name attributes such as 'Smiling,-Eyeglasses', or give a sentence.")
     if pipeline.conditioning != "both":
         return wanted
-    return np.where(wanted == UNKNOWN, pipeline.said_by(prompt), wanted)
+    said = pipeline.said_by(prompt)
+    for group in EXCLUSIVE:
+        members = [k for k, name in enumerate(pipeline.attribute_names) if name in group]
+        # What was asked for by name goes before what is read, and a reading that contradicts itself is none.
+        if (wanted[members] == PRESENT).any() or (said[members] == PRESENT).sum() > 1:
+            said[members] = UNKNOWN
+    return np.where(wanted == UNKNOWN, said, wanted)
 
 
 def with_changes(states: np.ndarray, wanted: np.ndarray, names: Sequence[str]) -> np.ndarray:
@@ -162,8 +168,15 @@ def sweep(
     """Faces uint8 [len(seeds), len(values), h, w, 3]: each seed with ``attribute`` from absent (-1) over unknown (0)
     to present (1), beside the other ``attributes``. Raises ParamsError on an unknown name."""
     names = pipeline.attribute_names
-    column = int(np.flatnonzero(parse_request(attribute, names))[0])
+    swept = np.flatnonzero(parse_request(attribute, names))
+    if len(swept) != 1:
+        raise ParamsError(f"{attribute!r} names {len(swept)} attributes, expected one attribute to sweep.")
+    if not values:
+        raise ParamsError("no values were given, expected some from -1 (absent) to 1 (present).")
     states = states_of(attributes, names, len(seeds) * len(values))
+    column = int(swept[0])
+    if bool((states[:, column] != UNKNOWN).any()):
+        raise ParamsError(f"{names[column]!r} is swept and asked for: name it once.")
     states[:, column] = torch.tensor(values, dtype=torch.float32).repeat(len(seeds))
     drawn = pipeline(
         prompt, states, seeds=[seed for seed in seeds for _ in values], output_type="np", **sampling
