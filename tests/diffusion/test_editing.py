@@ -126,7 +126,7 @@ def test_movement_is_what_it_says():
     [
         ({"changes": ""}, "no change was asked for"),
         ({"changes": "Smilling"}, "did you mean Smiling"),
-        ({"changes": "Black_Hair,Blond_Hair"}, "Black_Hair and Blond_Hair were asked for together"),
+        ({"changes": "Black_Hair,Blond_Hair"}, "no face has Black_Hair and Blond_Hair at once"),
         ({"changes": "Smiling", "known": np.zeros((2, 40))}, r"\(2, 40\), expected \(1, 40\)"),
         ({"changes": "Smiling", "strength": 0.0}, "strength is 0.0"),
         ({"changes": "Smiling", "strength": 1.2}, "strength is 1.2"),

@@ -133,7 +133,7 @@ def interpolate(
         raise ParamsError(f"{frames} frames were asked for, expected at least 2: the two ends.")
     shares = np.linspace(0, 1, frames)
     first, last = (torch.randn(pipeline.latent_shape, generator=torch_stream(seed, "draw")) for seed in seeds)
-    begin, end = (states_of(text, pipeline.attribute_names, 1) for text in attributes)
+    begin, end = _ends(pipeline, seeds, attributes, prompt)
     return pipeline(
         prompt,
         torch.cat([begin + (end - begin) * float(share) for share in shares]),
@@ -142,6 +142,20 @@ def interpolate(
         output_type="np",
         **sampling,
     ).images
+
+
+def _ends(
+    pipeline: FacePipeline, seeds: tuple[int, int], attributes: tuple[str, str], prompt: str
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """States [1, k] of both ends as drawing would fill them in. From a seed to itself nothing changes unasked."""
+    begin, end = (states_of(text, pipeline.attribute_names, 1) for text in attributes)
+    first = pipeline.filled_in(begin, [prompt], seeds[:1])
+    if seeds[0] != seeds[1]:
+        return first, pipeline.filled_in(end, [prompt], seeds[1:])
+    if not bool((end != UNKNOWN).any()):
+        return first, first
+    changed = with_changes(first.numpy(force=True), end[0].numpy(), pipeline.attribute_names)
+    return first, torch.as_tensor(changed, dtype=torch.float32)
 
 
 def slerp(first: torch.Tensor, last: torch.Tensor, share: float) -> torch.Tensor:
@@ -173,13 +187,17 @@ def sweep(
         raise ParamsError(f"{attribute!r} names {len(swept)} attributes, expected one attribute to sweep.")
     if not values:
         raise ParamsError("no values were given, expected some from -1 (absent) to 1 (present).")
-    states = states_of(attributes, names, len(seeds) * len(values))
     column = int(swept[0])
-    if bool((states[:, column] != UNKNOWN).any()):
+    if bool((states_of(attributes, names, 1)[:, column] != UNKNOWN).any()):
         raise ParamsError(f"{names[column]!r} is swept and asked for: name it once.")
+    # What is left open is filled in once a face, such that the attribute may be there, and stays as it goes.
+    base = states_of(attributes, names, len(seeds))
+    base[:, column] = PRESENT
+    base = pipeline.filled_in(base, [prompt] * len(seeds), seeds)
+    states = base.repeat_interleave(len(values), dim=0)
     states[:, column] = torch.tensor(values, dtype=torch.float32).repeat(len(seeds))
     drawn = pipeline(
-        prompt, states, seeds=[seed for seed in seeds for _ in values], output_type="np", **sampling
+        prompt, states, seeds=[seed for seed in seeds for _ in values], complete=False, output_type="np", **sampling
     ).images
     return drawn.reshape(len(seeds), len(values), *drawn.shape[1:])
 

@@ -260,6 +260,7 @@ class FacePipeline(DiffusionPipeline):
             pixels = self.decode_latents(latents)
         return start.composed(to_uint8(pixels[:count]))
 
+    @torch.no_grad()
     def filled_in(self, states: torch.Tensor, prompts: list[str], seeds: Sequence[int]) -> torch.Tensor:
         """``states`` [n, k] of -1, 0, 1 with what they leave open taken from training faces that fit, one for each seed
         (facet.diffusion.completion); what a prompt says of attributes counts as asked for. As they are where the model
@@ -269,7 +270,9 @@ class FacePipeline(DiffusionPipeline):
         if not len(examples) or not bool((states == states.round()).all()):
             return states
         if any(prompts):
-            said = self.condition_encoder.read(self._text(prompts)).argmax(dim=-1) - 1
+            filled_up = [*prompts, *prompts[-1:] * (-len(prompts) % ROWS)]
+            with torch.autocast(examples.device.type, enabled=False):
+                said = self.condition_encoder.read(self._text(filled_up))[: len(prompts)].argmax(dim=-1) - 1
             said[[not prompt for prompt in prompts]] = UNKNOWN
             states = torch.where(states == UNKNOWN, said.to(states.dtype), states)
         return completed(states, seeds, examples, self.attribute_names)
