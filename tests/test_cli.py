@@ -76,7 +76,7 @@ def test_generate_draws_what_the_pipeline_draws(model, tmp_path):
         "attributes": "Smiling,-Male",
     }
     sheet = np.asarray(Image.open(tmp_path / "faces.png"))
-    expected = tiny.pipeline()("Smiling,-Male", num_images=1, seeds=3, output_type="np").images[0]
+    expected = tiny.pipeline()(attributes="Smiling,-Male", num_images=1, seeds=3, output_type="np").images[0]
     assert np.abs(sheet[:64:2, :64:2].astype(int) - expected).max() <= 1
 
 

@@ -164,6 +164,7 @@ def _draw_each(opened: Opened, record: Provenance, out: Path, image: Path | None
 
     with warnings_told() as told:
         drawn = draw(opened.pipeline, record, image)
+        told += [drawn.changed] if drawn.changed else []
     with whole_folder(out) as folder:
         for seed, face in zip(record.seeds, drawn.faces, strict=True):
             own = dataclasses.replace(record, seeds=(seed,), columns=1, zoom=1)

@@ -22,14 +22,15 @@ _Seed = Annotated[int, typer.Option(min=0, help="Seed of the first face; the oth
 
 def edit(
     photo: _Photo,
-    change: Annotated[str, typer.Option("--change", "-c", help='What should change: "Smiling,-Eyeglasses".')],
+    change: Annotated[str, typer.Option("--change", "-c", help='What should change: "Smiling,-Eyeglasses".')] = "",
     shows: Annotated[
         str, typer.Option(help='What the photo shows already, which keeps it better: "Male,-Smiling".')
     ] = "",
+    prompt: Annotated[str | None, typer.Option("--prompt", "-p", help="What it should show, as a sentence.")] = None,
     strength: _Strength = 0.8,
     out: Annotated[Path, typer.Option("--out", "-o", help="The PNG to write: before and after.")] = Path("edited.png"),
     steps: Steps = None,
-    guidance: Guidance = None,
+    guidance: Annotated[float, typer.Option(help="Guidance scale, away from what the photo shows.")] = 2.5,
     sampler: Sampler = None,
     model: Model = DEFAULT_MODEL,
     as_json: AsJson = False,
@@ -44,12 +45,16 @@ def edit(
     """
     check_picture(out)
     _check_strength(strength)
+    prompt = checked_prompt(prompt)
+    if not change.strip() and not prompt:
+        raise ParamsError("nothing should change: name attributes with --change, or say it with --prompt.")
     opened = open_model(model)
     record = new_record(
         opened,
         "edit",
         seeds=(0,),
         sampling=_sampling(steps, guidance, sampler),
+        prompt=prompt,
         attributes=shows,
         change=change,
         image=photo,
@@ -58,13 +63,13 @@ def edit(
     )
     drawn, warned = draw_picture(opened, record, out, photo)
     facts = {"out": str(out), "photo": str(photo), "change": change, "moved": drawn.moved}
-    say(as_json, facts, warned, f"{photo} with {change}: {out}; {_moved(drawn)}")
+    say(as_json, facts, warned, f"{photo} with {change or prompt}: {out}; {_moved(drawn)}")
 
 
 def inpaint(
     photo: _Photo,
     mask: Annotated[
-        Path | None, typer.Option(help="A picture of the model's size, white where the photo is drawn anew.")
+        Path | None, typer.Option(help="A picture of the photo's size, white where the photo is drawn anew.")
     ] = None,
     box: Annotated[
         tuple[float, float, float, float] | None,

@@ -106,6 +106,7 @@ def draw_picture(
 
     with warnings_told() as told:
         drawn = draw(opened.pipeline, record, image, mask)
+        told += [drawn.changed] if drawn.changed else []
     save_picture(drawn.sheet(record), out, record.chunks())
     return drawn, told
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import io
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,15 +12,15 @@ import numpy as np
 from PIL import Image
 
 from facet.data.attributes import ABSENT, PRESENT, UNKNOWN, parse_request
-from facet.data.faces import decode_face
 from facet.diffusion.editing import edit, interpolate, movement, sweep
 from facet.diffusion.grids import grid
 from facet.diffusion.objective import ObjectiveParams
+from facet.diffusion.photo_files import OpenedPhoto, open_mask, open_photo
 from facet.diffusion.pipeline import FacePipeline
-from facet.diffusion.provenance import Provenance, Source, read_bytes, source_of
+from facet.diffusion.provenance import Provenance, Source, source_of
 from facet.diffusion.sampling import resolve_sampling
 from facet.diffusion.schedulers import build_scheduler
-from facet.errors import DataError, ParamsError, did_you_mean
+from facet.errors import ParamsError, did_you_mean
 from facet.precision import resolve
 
 # A larger picture is no sheet to look at, and readers take it for a decompression bomb.
@@ -30,11 +29,12 @@ _MOST_PIXELS = 50_000_000
 
 @dataclasses.dataclass(frozen=True)
 class Drawn:
-    """``faces`` uint8 [n, h, w, 3] as they lie on the sheet; ``moved`` is how far a photo's rest moved, where there is
-    one (`facet.diffusion.editing.movement`)."""
+    """``faces`` uint8 [n, h, w, 3] as they lie on the sheet; ``moved`` is how far a photo moved, where there is one
+    (`facet.diffusion.editing.movement`), ``changed`` in words what was done to its file before."""
 
     faces: np.ndarray
     moved: Mapping[str, float | None] | None = None
+    changed: str = ""
 
     def sheet(self, record: Provenance) -> Image.Image:
         """All faces on one picture."""
@@ -57,11 +57,13 @@ def draw(
     check_size(pipeline, len(record.seeds) * record.frames + 1, record.zoom)
     for what, path, source in (("image", image, record.image), ("mask", mask, record.mask)):
         _check_source(what, path, source)
-    photo = None if image is None else read_photo(image, pipeline.size)
+    photo = None if image is None else open_photo(image, pipeline.size)
+    inside, face = _mask(record, mask, photo, pipeline.size), None if photo is None else photo.face
     with _defaults(pipeline, record.sampling):
         if states is not None:
-            return _generate(pipeline, record, photo, None, states)
-        return _DRAWERS[record.command](pipeline, record, photo, _mask(record, mask, pipeline.size))
+            return _generate(pipeline, record, face, inside, states)
+        drawn = _DRAWERS[record.command](pipeline, record, face, inside)
+    return dataclasses.replace(drawn, changed="" if photo is None else photo.changed)
 
 
 def full_sampling(pipeline: FacePipeline, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -87,14 +89,6 @@ def check_size(pipeline: FacePipeline, faces: int, zoom: int) -> None:
         raise ParamsError(f"{faces} faces are too many for one picture: draw fewer, or each into a file with --each.")
 
 
-def read_photo(path: Path, size: int) -> np.ndarray:
-    """A photo's centre square, uint8 [size, size, 3]. Raises DataError where it is no picture."""
-    try:
-        return decode_face(read_bytes(path), size, "square")
-    except DataError as error:
-        raise DataError(f"{path}: {error}") from None
-
-
 @contextlib.contextmanager
 def _defaults(pipeline: FacePipeline, sampling: Mapping[str, Any]) -> Iterator[None]:
     """``sampling`` as the pipeline's own defaults, so that every part of it follows them."""
@@ -115,14 +109,10 @@ def _check_source(what: str, path: Path | None, source: Source | None) -> None:
         raise ParamsError(f"{path} is not the {source.name} that the picture was drawn from (other SHA-256).")
 
 
-def _mask(record: Provenance, mask: Path | None, size: int) -> np.ndarray | Image.Image | None:
-    """White, or True, where the photo is drawn anew."""
-    if mask is not None:
-        try:
-            with Image.open(io.BytesIO(read_bytes(mask))) as picture:
-                return picture.convert("L")
-        except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError):
-            raise DataError(f"{mask} is not a readable picture: give a PNG, white where to draw anew.") from None
+def _mask(record: Provenance, mask: Path | None, photo: OpenedPhoto | None, size: int) -> np.ndarray | None:
+    """bool [size, size], True where the photo is drawn anew; None where nothing says so."""
+    if mask is not None and photo is not None:
+        return open_mask(mask, photo)
     if not record.box:
         return None
     left, top, right, bottom = (round(share * size) for share in record.box)
@@ -151,7 +141,7 @@ def _generate(
     pipeline: FacePipeline,
     record: Provenance,
     photo: np.ndarray | None,
-    mask: np.ndarray | Image.Image | None,
+    mask: np.ndarray | None,
     states: np.ndarray | None = None,
 ) -> Drawn:
     if states is None:
@@ -169,9 +159,7 @@ def _generate(
     return Drawn(faces)
 
 
-def _inpaint(
-    pipeline: FacePipeline, record: Provenance, photo: np.ndarray | None, mask: np.ndarray | Image.Image | None
-) -> Drawn:
+def _inpaint(pipeline: FacePipeline, record: Provenance, photo: np.ndarray | None, mask: np.ndarray | None) -> Drawn:
     if photo is None or mask is None:
         raise ParamsError("inpainting needs a photo and a mask or box: give both.")
     faces = _generate(pipeline, record, photo, mask).faces
@@ -183,7 +171,9 @@ def _edit(pipeline: FacePipeline, record: Provenance, photo: np.ndarray | None, 
         raise ParamsError("editing needs a photo: give one.")
     known = _states(pipeline, record.attributes)[None]
     change = _text(pipeline, record.change)
-    done = edit(pipeline, photo, change, known=known, prompt=record.prompt, strength=record.strength)
+    guidance = record.sampling["guidance_scale"]
+    more = {"prompt": record.prompt, "strength": record.strength, "guidance_scale": guidance}
+    done = edit(pipeline, photo, change, known=known, **more)
     return Drawn(np.concatenate([photo[None], done.images]), done.moved[0])
 
 

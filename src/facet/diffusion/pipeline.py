@@ -381,8 +381,21 @@ def load_pipeline(folder: Path) -> FacePipeline:
     _quiet_when_unseen()
     with loading(folder):
         pipeline = FacePipeline.from_pretrained(folder, use_safetensors=True, local_files_only=True)
+        _check_config(pipeline)
     check_weights(pipeline.components, folder)
     return _with_progress(pipeline)
+
+
+def _check_config(pipeline: FacePipeline) -> None:
+    """Raises ValueError, TypeError or FacetError where the parts don't fit together."""
+    config, reads = pipeline.config, pipeline.conditioning in ("text", "both")
+    build_scheduler(resolve_sampling(config.sampling, {}).sampler, ObjectiveParams(**config.objective))
+    if pipeline.conditioning not in get_args(Conditioning):
+        raise ValueError(f"conditioning is {pipeline.conditioning!r}")
+    if reads == (pipeline.text_encoder is None) or reads == (pipeline.tokenizer is None):
+        raise ValueError(f"conditioning is {pipeline.conditioning!r}, which does not fit its text model")
+    if {len(config.latents_mean), len(config.latents_std)} != {pipeline.latent_shape[0]}:
+        raise ValueError("latents_mean and latents_std do not fit the latents' channels")
 
 
 def save_pipeline(pipeline: FacePipeline, folder: Path) -> None:

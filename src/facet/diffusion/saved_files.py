@@ -14,6 +14,7 @@ from typing import Any
 
 import diffusers
 import torch
+from safetensors import safe_open
 
 from facet.artifacts import digest_file, read_json, write_json
 from facet.errors import ArtifactError
@@ -68,10 +69,13 @@ def check_files(folder: Path) -> None:
 
 
 def _check_index(folder: Path) -> None:
-    """Raises ArtifactError where model_index.json takes a part from a class that is none of facet's."""
+    """Raises ArtifactError where model_index.json takes a part from a class that is none of facet's, or is
+    of another pipeline."""
     index = read_json(folder / INDEX)
+    if not isinstance(index, dict) or index.get("_class_name") != "FacePipeline":
+        raise ArtifactError(f"{folder / INDEX} is of no FacePipeline: {_MEND}.")
     for part, classes in _PARTS.items():
-        given = index.get(part) if isinstance(index, dict) else None
+        given = index.get(part)
         if given not in (None, [None, None]) and given not in classes:
             told = " or ".join(".".join(each) for each in classes)
             raise ArtifactError(f"{folder / INDEX} takes {part} from {given!r}, expected {told}: {_MEND}.")
@@ -90,12 +94,25 @@ def loading(folder: Path) -> Iterator[None]:
 
 
 def check_weights(parts: Mapping[str, Any], folder: Path) -> None:
-    """Raises ArtifactError where a weight is NaN or infinite."""
+    """Raises ArtifactError where a weight is NaN or infinite, or the files hold more or fewer than the parts need: the
+    libraries fill in at random what is missing, and only warn."""
     for name, part in parts.items():
         if isinstance(part, torch.nn.Module):
+            _check_names(folder / name, part)
             for key, value in part.named_parameters():
                 if not bool(torch.isfinite(value).all()):
                     raise ArtifactError(f"{folder / name}: weight {key} holds NaN or infinity: {_MEND}.")
+
+
+def _check_names(folder: Path, part: torch.nn.Module) -> None:
+    stored: dict[str, list[int]] = {}
+    for file in sorted(folder.glob("*.safetensors")):
+        with safe_open(file, "pt") as tensors:
+            stored |= {key: tensors.get_slice(key).get_shape() for key in tensors.keys()}  # noqa: SIM118
+    needed = {key: list(value.shape) for key, value in part.state_dict().items()}
+    unlike = sorted(key for key in stored.keys() | needed.keys() if stored.get(key) != needed.get(key))
+    if unlike:
+        raise ArtifactError(f"the weights in {folder} are not those of its config.json ({unlike[0]}): {_MEND}.")
 
 
 def _files(folder: Path) -> list[str]:
