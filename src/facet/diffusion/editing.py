@@ -162,8 +162,15 @@ def sweep(
     """Faces uint8 [len(seeds), len(values), h, w, 3]: each seed with ``attribute`` from absent (-1) over unknown (0)
     to present (1), beside the other ``attributes``. Raises ParamsError on an unknown name."""
     names = pipeline.attribute_names
-    column = int(np.flatnonzero(parse_request(attribute, names))[0])
+    swept = np.flatnonzero(parse_request(attribute, names))
+    if len(swept) != 1:
+        raise ParamsError(f"{attribute!r} names {len(swept)} attributes, expected one attribute to sweep.")
+    if not values:
+        raise ParamsError("no values were given, expected some from -1 (absent) to 1 (present).")
     states = states_of(attributes, names, len(seeds) * len(values))
+    column = int(swept[0])
+    if bool((states[:, column] != UNKNOWN).any()):
+        raise ParamsError(f"{names[column]!r} is swept and asked for: name it once.")
     states[:, column] = torch.tensor(values, dtype=torch.float32).repeat(len(seeds))
     drawn = pipeline(
         prompt, states, seeds=[seed for seed in seeds for _ in values], output_type="np", **sampling

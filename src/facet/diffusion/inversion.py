@@ -17,7 +17,6 @@ from facet.diffusion.pipeline import ROWS, FacePipeline
 from facet.diffusion.requests import Request, build_request
 from facet.diffusion.sampling import Condition, Sampler, noise_of, predict, resolve_sampling
 from facet.diffusion.schedulers import levels
-from facet.precision import autocast
 
 
 @torch.no_grad()
@@ -46,7 +45,7 @@ def invert(
     device = pipeline._execution_device
     sampler = Sampler(objective, sampling, device, strength)
     found = []
-    with autocast(sampling.precision, device):
+    with pipeline.arithmetic(sampling):
         for at in range(0, len(faces), ROWS):
             rows = slice(at, at + ROWS)
             block: Request = request.part(rows).padded(ROWS)
@@ -54,11 +53,11 @@ def invert(
             clean = torch.cat([clean, clean[-1:].expand(len(block) - len(clean), -1, -1, -1)])
             condition, _ = pipeline.conditions(block)
             times = [0.0, *sampler.distinct_timesteps().tolist()[::-1]]
-            found.append(_upwards(pipeline.unet, objective, clean, condition, times)[: len(faces[rows])])
+            found.append(upwards(pipeline.unet, objective, clean, condition, times)[: len(faces[rows])])
     return torch.cat(found)
 
 
-def _upwards(
+def upwards(
     unet: torch.nn.Module, objective: ObjectiveParams, latents: torch.Tensor, condition: Condition, times: list[float]
 ) -> torch.Tensor:
     """Clean latents [n, c, h, w] -> those at the last of ``times``, by the explicit midpoint rule."""

@@ -7,7 +7,7 @@ import sys
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, get_args
 
 import numpy as np
 import torch
@@ -27,6 +27,7 @@ from facet.diffusion.requests import Request, RequestWarning, build_request
 from facet.diffusion.sampling import Condition, Known, Sampler, SamplingParams, resolve_sampling
 from facet.diffusion.saved_files import check_files, check_weights, loading, write_manifest
 from facet.diffusion.schedulers import build_scheduler
+from facet.errors import ParamsError
 from facet.models.autoencoder import downscale, load_autoencoder, save_model
 from facet.models.conditioning import ConditionEncoder, Conditioning, TextFeatures
 from facet.models.denoiser import load_denoiser
@@ -47,6 +48,8 @@ from facet.precision import autocast
 # CPU the network always sees 16 rows, the last of them repeated where fewer are asked for
 # (tests/diffusion/test_pipeline.py holds that a row's place among them doesn't matter).
 ROWS = 16
+
+_OutputType = Literal["pil", "np", "pt"]
 
 
 # diffusers' convention: (pipeline, index of the step, timestep, {"latents": those after it, "clean": the clean ones it
@@ -153,7 +156,7 @@ class FacePipeline(DiffusionPipeline):
         sampler: str | None = None,
         complete: bool | None = None,
         batch_size: int | None = None,
-        output_type: Literal["pil", "np", "pt"] = "pil",
+        output_type: _OutputType = "pil",
         callback_on_step_end: StepCallback | None = None,
         negative_attributes: str | np.ndarray | torch.Tensor = "",
     ) -> FaceOutput:
@@ -184,6 +187,8 @@ class FacePipeline(DiffusionPipeline):
                 "batch_size": batch_size,
             },
         )
+        if output_type not in get_args(_OutputType):
+            raise ParamsError(f"output_type is {output_type!r}, expected one of {', '.join(get_args(_OutputType))}.")
         faces = None if image is None else as_faces(image, self.size)
         if num_images is None and faces is not None and isinstance(seeds, int) and len(faces) > 1:
             num_images = len(faces)
@@ -216,12 +221,12 @@ class FacePipeline(DiffusionPipeline):
             cut = cut_off(self.tokenizer, text, self.text_length) if text else ""
             if cut:
                 told = f"the prompt is longer than {self.text_length - 2} tokens; not read: {cut!r}"
-                warnings.warn(told, RequestWarning, stacklevel=3)
+                warnings.warn(told, RequestWarning, stacklevel=4)
             unread = unread_words(self.tokenizer, text) if text and self.config.closed_vocabulary else []
             if unread:
                 words = ", ".join(map(repr, unread))
                 warnings.warn(
-                    f"the model has met no caption with {words}: it will guess at them", RequestWarning, stacklevel=3
+                    f"the model has met no caption with {words}: it will guess at them", RequestWarning, stacklevel=4
                 )
 
     def _draw(
@@ -235,7 +240,7 @@ class FacePipeline(DiffusionPipeline):
             changed = callback(self, index, timestep, {"latents": latents, "clean": clean}) or {}
             return changed.get("latents", latents)
 
-        with autocast(sampling.precision, device):
+        with self.arithmetic(sampling):
             noise, free = start.noise(device), start.free(device)
             clean = None if start.faces is None else self.encode_faces(start.faces)
             request = request.padded(ROWS)
@@ -264,6 +269,13 @@ class FacePipeline(DiffusionPipeline):
             states = torch.where(states == UNKNOWN, said.to(states.dtype), states)
         return dataclasses.replace(request, states=completed(states, request.seeds, examples, self.attribute_names))
 
+    def arithmetic(self, sampling: SamplingParams) -> torch.autocast:
+        """The autocast context to draw in: of ``sampling``'s precision, or of the weights' own after ``.to(dtype)``."""
+        device, weights = self._execution_device, self.unet.dtype
+        if weights == torch.float32:
+            return autocast(sampling.precision, device)
+        return torch.autocast(device.type, weights)
+
     def conditions(self, request: Request) -> tuple[Condition, Condition]:
         """The condition of each row, and the one that guidance leads away from."""
         asked = self._condition(request.states, request.prompts)
@@ -283,7 +295,8 @@ class FacePipeline(DiffusionPipeline):
         """What a sentence says of the attributes to this model, int8 [k] of -1, 0, 1; all 0 where it reads none."""
         if not prompt or self.text_encoder is None or not self.attribute_names:
             return np.zeros(len(self.attribute_names), np.int8)
-        read = self.condition_encoder.read(self._text([prompt] * ROWS))[0]
+        with self.arithmetic(resolve_sampling(self.config.sampling, {})):
+            read = self.condition_encoder.read(self._text([prompt] * ROWS))[0]
         return (read.argmax(dim=-1) - 1).to(torch.int8).cpu().numpy()
 
     def encode_faces(self, faces: np.ndarray) -> torch.Tensor:
@@ -307,8 +320,9 @@ class FacePipeline(DiffusionPipeline):
         """Standardised latents [n, c, h, w] -> pictures uint8 [n, h, w, 3], in blocks of rows."""
         blocks, count = [], len(latents)
         latents = torch.cat([latents, latents[-1:].expand(-count % ROWS, -1, -1, -1)]).to(self._execution_device)
-        for at in range(0, len(latents), ROWS):
-            blocks.append(to_uint8(self.decode_latents(latents[at : at + ROWS])))
+        with self.arithmetic(resolve_sampling(self.config.sampling, {})):
+            for at in range(0, len(latents), ROWS):
+                blocks.append(to_uint8(self.decode_latents(latents[at : at + ROWS])))
         return np.concatenate(blocks)[:count]
 
     def _statistics(self) -> tuple[torch.Tensor, torch.Tensor]:
