@@ -18,7 +18,7 @@ from facet.seeding import torch_stream
 
 # How far up the noise a photo is taken, and how hard it is then led away from what it showed: measured, see "Editing"
 # in docs/experiments.md.
-STRENGTH = 0.8
+STRENGTH = 0.875
 GUIDANCE = 2.5
 
 
