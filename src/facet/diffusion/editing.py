@@ -81,7 +81,13 @@ def _wanted(pipeline: FacePipeline, changes: str, prompt: str) -> np.ndarray:
         raise ParamsError("no change was asked for: name attributes such as 'Smiling,-Eyeglasses', or give a sentence.")
     if pipeline.conditioning != "both":
         return wanted
-    return np.where(wanted == UNKNOWN, pipeline.said_by(prompt), wanted)
+    said = pipeline.said_by(prompt)
+    for group in EXCLUSIVE:
+        members = [k for k, name in enumerate(pipeline.attribute_names) if name in group]
+        # What was asked for by name goes before what is read, and a reading that contradicts itself is none.
+        if (wanted[members] == PRESENT).any() or (said[members] == PRESENT).sum() > 1:
+            said[members] = UNKNOWN
+    return np.where(wanted == UNKNOWN, said, wanted)
 
 
 def with_changes(states: np.ndarray, wanted: np.ndarray, names: Sequence[str]) -> np.ndarray:
