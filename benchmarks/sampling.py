@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from benchmarks.timing import side_by_side
 from facet.artifacts import PIPELINE
-from facet.diffusion.pipeline import FacePipeline, load_pipeline
+from facet.diffusion.pipeline import FacePipeline
+from facet.diffusion.saving import load_pipeline
 
 
 def measure() -> dict[str, object]:

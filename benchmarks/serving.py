@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from facet.artifacts import PIPELINE
-from facet.diffusion.pipeline import load_pipeline
+from facet.diffusion.saving import load_pipeline
 from facet.lifeline import die_with_parent
 from facet.registry.mlflow_registry import Bundle, register
 from facet.tracking.mlflow_mirror import connect, experiment_id

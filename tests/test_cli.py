@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from facet.cli import main
-from facet.diffusion.pipeline import save_pipeline
+from facet.diffusion.saving import save_pipeline
 from tests import tiny
 
 HEAVY = ("torch", "diffusers", "transformers", "mlflow", "numpy", "pyarrow", "great_expectations", "prefect", "PIL")

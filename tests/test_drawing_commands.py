@@ -14,8 +14,8 @@ from facet.cli import main
 from facet.data.faces import decode_face
 from facet.data.layouts import read_celeba
 from facet.data.manifest import PrepareParams, write_faces
-from facet.diffusion.pipeline import load_pipeline, save_pipeline
 from facet.diffusion.provenance import read_provenance
+from facet.diffusion.saving import load_pipeline, save_pipeline
 from tests import tiny
 
 PROMPT = "a photo of a woman"

@@ -128,7 +128,7 @@ def test_more_steps_come_closer_on_a_curved_path():
 
 @pytest.mark.parametrize(
     ("name", "kind", "hint"),
-    [("ddim", "flow", "it takes dpm"), ("euler", "v", "it takes dpm"), ("dpm", "flow", r"did you mean dpm\+\+")],
+    [("ddim", "flow", "it takes dpm"), ("flow", "v", "it takes dpm"), ("dpm", "flow", r"did you mean dpm\+\+")],
 )
 def test_a_sampler_that_does_not_fit_is_refused(name, kind, hint):
     with pytest.raises(ParamsError, match=hint):

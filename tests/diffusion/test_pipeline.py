@@ -9,8 +9,8 @@ import torch
 
 from facet.data.attributes import CELEBA_ATTRIBUTES
 from facet.diffusion.objective import ObjectiveParams
-from facet.diffusion.pipeline import load_pipeline, save_pipeline
 from facet.diffusion.saved_files import write_manifest
+from facet.diffusion.saving import load_pipeline, save_pipeline
 from facet.errors import ArtifactError, ParamsError
 from facet.models.denoiser import DenoiserParams, build_denoiser
 from tests import tiny

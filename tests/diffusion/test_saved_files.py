@@ -8,8 +8,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from facet.diffusion.pipeline import load_pipeline, save_pipeline
 from facet.diffusion.saved_files import write_manifest
+from facet.diffusion.saving import load_pipeline, save_pipeline
 from facet.errors import ArtifactError
 from tests import tiny
 

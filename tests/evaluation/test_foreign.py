@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from facet.artifacts import digest_folder, read_json, write_json
 from facet.cli import main
 from facet.data.latents import load_latents
-from facet.diffusion.pipeline import load_pipeline, save_pipeline
+from facet.diffusion.saving import load_pipeline, save_pipeline
 from facet.errors import ArtifactError, DataError, ParamsError
 from facet.evaluation.altered import alter
 from facet.evaluation.compare import compare

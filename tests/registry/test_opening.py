@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from facet.artifacts import PIPELINE
-from facet.diffusion.pipeline import save_pipeline
+from facet.diffusion.saving import save_pipeline
 from facet.errors import ArtifactError, RegistryError
 from facet.registry.opening import open_pipeline, pipeline_folder
 from facet.registry.references import named_version

@@ -17,8 +17,9 @@ import torch
 
 from facet.artifacts import FACES_SCHEMA, VALIDATION_SCHEMA, digest_folder, write_json
 from facet.diffusion.objective import ObjectiveParams
-from facet.diffusion.pipeline import FacePipeline, load_pipeline, save_pipeline
+from facet.diffusion.pipeline import FacePipeline
 from facet.diffusion.sampling import SamplingParams
+from facet.diffusion.saving import load_pipeline, save_pipeline
 from facet.diffusion.schedulers import build_scheduler
 from facet.errors import ArtifactError, RegistryError, UnreachableError
 from facet.models.autoencoder import AutoencoderParams, build_autoencoder

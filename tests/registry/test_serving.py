@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from facet.diffusion.pipeline import save_pipeline
+from facet.diffusion.saving import save_pipeline
 from facet.errors import RegistryError
 from facet.registry.mlflow_registry import Bundle, register
 from facet.registry.scoring_program import MOST_BYTES, MOST_FACES, MOST_WAITING, Guard, Refused, Signature, read_request

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from facet.artifacts import EVALUATION_SCHEMA, FACES_SCHEMA, VALIDATION_SCHEMA, digest_folder, write_json
-from facet.diffusion.pipeline import load_pipeline, save_pipeline
+from facet.diffusion.saving import load_pipeline, save_pipeline
 from facet.params import read_section
 from facet.registry.gate import Policy
 from facet.registry.promotion import promote

@@ -44,7 +44,7 @@ def model_folder(given: str) -> Iterator[Path]:
 def open_model(given: str) -> Opened:
     """The model that ``--model`` names, on the GPU where there is one. Raises FacetError where it can't be opened."""
     from facet.artifacts import digest_folder
-    from facet.diffusion.pipeline import load_pipeline
+    from facet.diffusion.saving import load_pipeline
     from facet.precision import be_deterministic, default_device
 
     be_deterministic()

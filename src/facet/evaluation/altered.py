@@ -12,7 +12,7 @@ import numpy as np
 
 from facet.data.attributes import UNKNOWN
 from facet.data.datasets import FaceSet
-from facet.diffusion.editing import STRENGTH, with_changes
+from facet.diffusion.editing import GUIDANCE, STRENGTH, with_changes
 from facet.diffusion.inversion import invert
 from facet.diffusion.pipeline import FacePipeline
 from facet.seeding import numpy_stream
@@ -78,7 +78,15 @@ def _edit(pipeline: FacePipeline, faces: FaceSet, rows: np.ndarray, seed: int) -
     )
     latents = invert(pipeline, photos, attributes=states, strength=STRENGTH)
     seeds = range(_FIRST_SEED, _FIRST_SEED + len(rows))
-    drawn = pipeline(attributes=target, latents=latents, strength=STRENGTH, seeds=seeds, output_type="np").images
+    drawn = pipeline(
+        attributes=target,
+        negative_attributes=states,
+        latents=latents,
+        strength=STRENGTH,
+        guidance_scale=GUIDANCE,
+        seeds=seeds,
+        output_type="np",
+    ).images
     return Altered(drawn, rows, target, target != states, np.ones(photos.shape[:3], bool))
 
 

@@ -11,7 +11,8 @@ import numpy as np
 
 from facet.artifacts import digest_folder, digest_json
 from facet.data.datasets import FaceSet, load_faces
-from facet.diffusion.pipeline import FacePipeline, load_pipeline
+from facet.diffusion.pipeline import FacePipeline
+from facet.diffusion.saving import load_pipeline
 from facet.errors import ArtifactError, ParamsError
 from facet.evaluation.altered import alter
 from facet.evaluation.features import load_judge

@@ -16,8 +16,8 @@ import numpy as np
 
 from facet.artifacts import DECODER, TEXT
 from facet.data.datasets import FaceSet
-from facet.diffusion.pipeline import assemble
 from facet.diffusion.sampling import SamplingParams
+from facet.diffusion.saving import assemble
 from facet.evaluation.adherence import agreement, judge_faces
 from facet.evaluation.fidelity import frechet_of
 from facet.evaluation.reference import Reference

@@ -28,7 +28,7 @@ class FaceModel(mlflow.pyfunc.PythonModel):
         # Imported here: the package travels with the model and is on the path only once MLflow loads it.
         from functools import partial
 
-        from facet.diffusion.pipeline import load_pipeline
+        from facet.diffusion.saving import load_pipeline
         from facet.precision import default_device
         from facet.registry.asking import draw_rows
         from facet.registry.batching import Together

@@ -25,7 +25,7 @@ def open_pipeline(source: str | Path = PIPELINE, device: str | torch.device | No
     MLFLOW_TRACKING_URI or in this folder's mlflow.db; the weights alone are fetched, the code stored beside them is
     not run. Raises ArtifactError or RegistryError where there is none.
     """
-    from facet.diffusion.pipeline import load_pipeline
+    from facet.diffusion.saving import load_pipeline
     from facet.precision import default_device
 
     with pipeline_folder(source) as folder:

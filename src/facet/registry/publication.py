@@ -23,7 +23,8 @@ from facet.artifacts import (
     read_json,
     write_json,
 )
-from facet.diffusion.pipeline import FacePipeline, save_pipeline
+from facet.diffusion.pipeline import FacePipeline
+from facet.diffusion.saving import save_pipeline
 from facet.registry import lineage, mlflow_registry
 from facet.registry.card import CardFacts, render_card
 from facet.registry.mlflow_registry import Bundle, RegisterParams

@@ -23,7 +23,7 @@ from facet.artifacts import (
 from facet.data.datasets import load_faces
 from facet.data.latents import load_latents
 from facet.diffusion.grids import grid, pairs, save_picture
-from facet.diffusion.pipeline import load_pipeline
+from facet.diffusion.saving import load_pipeline
 from facet.evaluation.exhibits import read_light
 from facet.evaluation.features import load_judge
 from facet.evaluation.record import EvaluateParams, evaluate, headline, write_adherence

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from facet import artifacts
-from facet.diffusion.pipeline import load_pipeline
+from facet.diffusion.saving import load_pipeline
 from facet.evaluation.comparison import compared, with_comparison
 from facet.params import read_section
 from facet.registry.mlflow_registry import RegisterParams

@@ -17,7 +17,7 @@ from facet.artifacts import (
     write_json,
 )
 from facet.data.datasets import load_faces
-from facet.diffusion.pipeline import assemble, load_pipeline, save_pipeline
+from facet.diffusion.saving import assemble, load_pipeline, save_pipeline
 from facet.evaluation.altered import alter
 from facet.evaluation.samples import (
     SampleParams,
