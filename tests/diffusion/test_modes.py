@@ -106,7 +106,7 @@ def test_words_that_no_caption_had_are_named_once():
         draw(pipe, "a man zyzzyva on a zyzzyva", num_images=3)
     assert len([one for one in told if one.category is RequestWarning]) == 1
     with warnings.catch_warnings():
-        warnings.simplefilter("error")
+        warnings.simplefilter("error", RequestWarning)
         draw(pipe, PROMPT)
 
 
