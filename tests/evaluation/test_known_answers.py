@@ -182,7 +182,14 @@ def measured(trained_judge, faces, tmp_path_factory):
     folder = tmp_path_factory.mktemp("measured") / "reference"
     write_reference(faces, trained_judge, ReferenceParams("train", floor_faces=8), 0, folder)
     count = 40
-    about = {"count": count, "conditions": "theirs", "first_seed": 0, "sampling": {"steps": 2}, "model": "0" * 64}
+    about = {
+        "count": count,
+        "asked": "whole",
+        "conditions": "theirs",
+        "first_seed": 0,
+        "sampling": {"steps": 2},
+        "model": "0" * 64,
+    }
     drawn = SampleSet(
         np.array(faces.pixels[:count]), np.sign(faces.attributes[:count]), np.arange(count, dtype=np.int64), about
     )

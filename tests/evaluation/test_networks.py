@@ -14,13 +14,12 @@ from tests import tiny
 
 @pytest.fixture(scope="module")
 def found():
-    return dict(
-        zip(("vae", "condition_encoder", "unet", "judge"), networks(tiny.pipeline(), tiny.judge(), 32), strict=True)
-    )
+    names = ("vae", "text_encoder", "condition_encoder", "unet", "judge")
+    return dict(zip(names, networks(tiny.pipeline(), tiny.judge(), 32), strict=True))
 
 
 def test_every_parameter_is_in_exactly_one_block(found):
-    models = {name: getattr(tiny.pipeline(), name) for name in ("vae", "condition_encoder", "unet")}
+    models = {name: getattr(tiny.pipeline(), name) for name in ("vae", "text_encoder", "condition_encoder", "unet")}
     for name, model in (models | {"judge": tiny.judge()}).items():
         assert found[name].parameters == sum(p.numel() for p in model.parameters()), name
         assert all(block.parameters > 0 for block in found[name].blocks)
@@ -33,10 +32,12 @@ def test_shapes_are_those_of_a_pass(found):
     assert by_name["encoder.conv_in"].given == (48, 8, 8)  # patches of 4 x 4 pixels
     assert by_name["quant_conv"].made == (8, 4, 4)  # mean and log-variance of 4 channels
     assert by_name["linear_decoder"].made == (3, 32, 32)
-    assert unet.given == ((4, 4, 4), (), (40, 16), (16,))
+    tokens = 40 + tiny.TEXT.length
+    assert unet.given == ((4, 4, 4), (), (tokens, 16), (16,))
     assert unet.made == ((4, 4, 4),)
     assert judge.made == ((16,), (40,))
-    assert found["condition_encoder"].made == ((40, 16), (16,))
+    assert found["condition_encoder"].made == ((tokens, 16), (16,))
+    assert found["text_encoder"].made == ((tiny.TEXT.length, 16), (16,))
 
 
 def test_normalisation_is_counted_with_its_convolution(found):

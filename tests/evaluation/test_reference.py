@@ -77,7 +77,14 @@ def folder(extractor, faces, judge_folder, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def drawn(faces):
-    about = {"count": 40, "conditions": "theirs", "first_seed": 0, "sampling": {"steps": 2}, "model": "0" * 64}
+    about = {
+        "count": 40,
+        "asked": "whole",
+        "conditions": "theirs",
+        "first_seed": 0,
+        "sampling": {"steps": 2},
+        "model": "0" * 64,
+    }
     return SampleSet(np.array(faces.pixels[:40]), np.sign(faces.attributes[:40]), np.arange(40), about)
 
 

@@ -40,8 +40,9 @@ def test_a_broken_snapshot_is_not_chosen(faces, tmp_path, monkeypatch):
     save_model(tiny.judge(), tmp_path / "artifacts/judge")
     write_reference(faces, tmp_path / "artifacts/judge", ReferenceParams("train", 16), 0, tmp_path / "reference")
     about = {"latents_mean": [0.0] * 4, "latents_std": [1.0] * 4, "objective": vars(tiny.FLOW)}
+    about["conditioning"] = "attributes"
     for step, scale in ((10, 1.0), (20, 30.0)):
-        network = tiny.denoiser().eval()
+        network = tiny.denoiser(reads=False).eval()
         network.unet.conv_out.weight.data *= scale
         save_denoiser(network, about, snapshot(tmp_path / "unet", step))
     reference = load_reference(tmp_path / "reference")
