@@ -89,7 +89,7 @@ def test_generate_draws_what_the_pipeline_draws(model, tmp_path):
         (["--steps", "0"], "steps is 0"),
         (["--guidance", "-1"], "guidance scale is -1"),
         (["--out", "nowhere/faces.png"], "folder nowhere of --out does not exist"),
-        (["--model", "nowhere"], "dvc repro"),
+        (["--model", "nowhere"], "nowhere holds no pipeline: expected a folder with"),
     ],
 )
 def test_a_wrong_request_is_one_sentence(arguments, says, model, tmp_path, facet_here):

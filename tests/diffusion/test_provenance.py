@@ -20,6 +20,7 @@ SAMPLING = {
     "guidance_scale": 2.0,
     "guidance_interval": (0.2, 0.8),
     "guidance_rescale": 0.0,
+    "complete": True,
     "precision": "fp32",
 }
 RECORD = Provenance(
@@ -99,6 +100,7 @@ def test_what_is_no_png_is_a_sentence(content, tmp_path):
         {"sampling": SAMPLING | {"steps": 10**6}},
         {"sampling": SAMPLING | {"guidance_interval": 1}},
         {"sampling": SAMPLING | {"precision": "fp64"}},
+        {"sampling": SAMPLING | {"complete": 1}},
         {"sampling": SAMPLING | {"surprise": 1}},
         {"surprise": 1},
     ],

@@ -60,6 +60,7 @@ def _lines(record: Provenance) -> dict[str, str]:
         "seeds": _seeds(record.seeds),
         "sampler": f"{sampling['sampler']}, {sampling['steps']} steps, {sampling['precision']}",
         "guidance": f"{sampling['guidance_scale']:g}{where}{rescale}",
+        "open": "filled in from a training face" if sampling["complete"] and not record.image else "",
         "sheet": f"{record.columns} columns, enlarged {record.zoom} times",
     }
 

@@ -12,7 +12,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from facet.cli.options import REGISTERED
 from facet.errors import ParamsError
 
 if TYPE_CHECKING:
@@ -29,26 +28,15 @@ class Opened:
     digest: str
 
 
-@contextlib.contextmanager
-def model_folder(given: str) -> Iterator[Path]:
-    """The folder of the pipeline that ``--model`` names; a registered one is gone when the block ends."""
-    if given.startswith(REGISTERED):
-        from facet.registry.references import registered_pipeline
-
-        with registered_pipeline(given) as folder:
-            yield folder
-    else:
-        yield Path(given)
-
-
 def open_model(given: str) -> Opened:
     """The model that ``--model`` names, on the GPU where there is one. Raises FacetError where it can't be opened."""
     from facet.artifacts import digest_folder
     from facet.diffusion.saving import load_pipeline
     from facet.precision import be_deterministic, default_device
+    from facet.registry.opening import pipeline_folder
 
     be_deterministic()
-    with model_folder(given) as folder:
+    with pipeline_folder(given) as folder:
         return Opened(load_pipeline(folder).to(default_device()), digest_folder(folder))
 
 

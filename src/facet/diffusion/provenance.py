@@ -198,6 +198,12 @@ def _number(kind: type, low: float, high: float) -> Callable[[str, Any], Any]:
     return read
 
 
+def _flag(name: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise _Wrong(f"{name} is neither true nor false")
+    return value
+
+
 def _states(name: str, value: Any) -> dict[str, int]:
     if not isinstance(value, dict) or len(value) > _MOST_ATTRIBUTES:
         raise _Wrong(f"{name} is no table of attributes")
@@ -242,6 +248,7 @@ _SAMPLING: dict[str, Callable[[str, Any], Any]] = {
     "guidance_scale": _number(float, 0, _MOST_GUIDANCE),
     "guidance_interval": _interval,
     "guidance_rescale": _number(float, 0, 1),
+    "complete": _flag,
     "precision": _text(4, "fp32|bf16"),
 }
 _READERS: dict[str, Callable[[str, Any], Any]] = {

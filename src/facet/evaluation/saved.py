@@ -16,7 +16,7 @@ from facet.diffusion.saving import load_pipeline
 from facet.errors import ArtifactError, ParamsError
 from facet.evaluation.altered import alter
 from facet.evaluation.features import load_judge
-from facet.evaluation.foreign import Foreign, check_weights, draw_foreign, fitted, load_foreign, read_index, told
+from facet.evaluation.foreign import Foreign, check_weights, draw_foreign, fitted, load_foreign, read_index
 from facet.evaluation.latents import encoded
 from facet.evaluation.record import evaluate, latent_scores
 from facet.evaluation.reference import ExtractorParams, Reference, load_reference
@@ -125,12 +125,8 @@ def load_any(folder: Path) -> DiffusionPipeline:
     where it could run code, or where its weights are no numbers."""
     index = read_index(folder)
     if index["_class_name"] == FacePipeline.__name__:
-        try:
-            pipeline = load_pipeline(folder)
-        except (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError) as error:
-            raise ArtifactError(f"{folder} can't be loaded ({told(error)}): save it again.") from error
-    else:
-        pipeline = load_foreign(folder, index)
+        return load_pipeline(folder)
+    pipeline = load_foreign(folder, index)
     check_weights(pipeline)
     return pipeline
 
