@@ -62,7 +62,7 @@ def real(faces) -> Judged:
 def scored(faces, reference, real, seen=None, shift=0.0, unconditional=None) -> dict:
     asked = conditions(faces, 1000, seed=3)
     drawn = Judged(look(asked, 4, shift), asked if seen is None else seen(asked.copy()))
-    return balance(drawn, asked, real, unconditional, faces, reference)
+    return balance(drawn, asked, real, unconditional, real.seen, faces, reference)
 
 
 def test_a_model_that_is_as_good_as_real_shows_no_gap(faces, reference, real):
@@ -117,17 +117,19 @@ def test_small_groups_are_counted_and_not_scored(faces, reference, real):
     asked = conditions(faces, 1000, seed=3)
     few = np.concatenate([np.flatnonzero(asked[:, YOUNG] < 0)[:LEAST], np.flatnonzero(asked[:, YOUNG] > 0)[:200]])
     drawn = Judged(look(asked, 4)[few], asked[few])
-    old = balance(drawn, asked[few], real, None, faces, reference)["groups"]["Young"]["absent"]
+    old = balance(drawn, asked[few], real, None, real.seen, faces, reference)["groups"]["Young"]["absent"]
     assert (old["samples"], old["adherence"]) == (LEAST, 1.0)
     assert old["fidelity"] == {"n": LEAST, "frechet": None, "floor": None, "over_floor": None}  # 2 x 16 features
     some = slice(1, None)
-    fewer = balance(Judged(drawn.features[some], drawn.seen[some]), asked[few][some], real, None, faces, reference)
+    fewer = balance(
+        Judged(drawn.features[some], drawn.seen[some]), asked[few][some], real, None, real.seen, faces, reference
+    )
     assert "Young" not in fewer["groups"]
 
 
 def test_no_samples_of_any_group_and_no_unconditional_ones_are_no_gaps(faces, reference, real):
     nothing = np.zeros((10, 4), dtype=np.int8)
-    found = balance(Judged(look(nothing, 4), nothing + 1), nothing, real, None, faces, reference)
+    found = balance(Judged(look(nothing, 4), nothing + 1), nothing, real, None, real.seen, faces, reference)
     assert (found["adherence_gap"], found["fidelity_gap"], found["marginals"]) == (None, None, None)
     assert gaps(found) == {}
 
@@ -206,6 +208,6 @@ def test_more_features_than_directions_are_projected(faces, real):
     held = Judged(np.random.default_rng(7).normal(size=(1000, 100)), real.seen)
     asked = conditions(faces, 1000, seed=3)
     drawn = Judged(np.random.default_rng(8).normal(size=(1000, 100)), asked)
-    side = balance(drawn, asked, held, None, faces, reference)["groups"]["Young"]["absent"]
+    side = balance(drawn, asked, held, None, held.seen, faces, reference)["groups"]["Young"]["absent"]
     assert 2 * DIRECTIONS <= side["fidelity"]["n"] < 2 * 100
     assert 0.8 < side["fidelity"]["over_floor"] < 1.25

@@ -21,7 +21,7 @@ from facet.diffusion.pipeline import FacePipeline
 from facet.diffusion.sampling import SamplingParams
 from facet.diffusion.saving import load_pipeline, save_pipeline
 from facet.diffusion.schedulers import build_scheduler
-from facet.errors import ArtifactError, RegistryError, UnreachableError
+from facet.errors import ArtifactError, FacetError, RegistryError, UnreachableError
 from facet.models.autoencoder import AutoencoderParams, build_autoencoder
 from facet.models.denoiser import DenoiserParams, build_denoiser
 from facet.registry import lineage, mlflow_registry
@@ -60,7 +60,7 @@ def tiny_pipeline(seed: int = 0, names: tuple[str, ...] = NAMES) -> FacePipeline
         latents_mean=[0.0] * 4,
         latents_std=[1.0] * 4,
         objective=dataclasses.asdict(objective),
-        sampling=dataclasses.asdict(SamplingParams("euler", 2, 1.5, (0.0, 1.0), 0.0, "fp32", 8)),
+        sampling=dataclasses.asdict(SamplingParams("euler", 2, 1.5, (0.0, 1.0), 0.0, True, "fp32", 8)),
     )
 
 
@@ -195,7 +195,7 @@ def test_a_model_that_does_not_load_is_never_listed(here, monkeypatch):
         (folder / "artifacts/pipeline/unet/config.json").write_text("{")
 
     monkeypatch.setattr(mlflow_registry, "save_bundle", save_broken)
-    with pytest.raises(RegistryError, match="can't be loaded and drawn from"):
+    with pytest.raises(FacetError, match="not as it was saved"):
         publish(tiny_pipeline(), params("broken"))
     assert connect(tracking_uri()).search_model_versions("name = 'broken'") == []
 

@@ -19,6 +19,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import torch
 
 from facet.data.attributes import ABSENT, PRESENT
 from facet.data.datasets import FaceSet
@@ -60,13 +61,28 @@ def judged(judge: Judge, pictures: np.ndarray, what: str = "judged") -> Judged:
     return Judged(features.astype(np.float64), seen)
 
 
+@torch.no_grad()
+def verdicts(judge: Judge, features: np.ndarray) -> np.ndarray:
+    """What ``judge`` sees in faces whose ``features`` [n, d] it has given, int8 [n, k] of -1, 1."""
+    weights = next(judge.parameters())
+    logits = judge.head(torch.from_numpy(features).to(weights.device, weights.dtype))
+    return np.where(logits.cpu().numpy() > 0, 1, -1).astype(np.int8)
+
+
 def balance(
-    drawn: Judged, states: np.ndarray, real: Judged, unconditional: Judged | None, faces: FaceSet, reference: Reference
+    drawn: Judged,
+    states: np.ndarray,
+    real: Judged,
+    unconditional: Judged | None,
+    of_data: np.ndarray,
+    faces: FaceSet,
+    reference: Reference,
 ) -> dict[str, Any]:
     """The record's part ``balance``.
 
     ``drawn`` are the samples, ``states`` int8 [n, k] what they were asked for; ``real`` the held-out faces (valid and
-    test, ascending rows); ``unconditional`` samples with every attribute unknown, or None where none were drawn.
+    test, ascending rows); ``unconditional`` samples with nothing asked, or None where none were drawn; ``of_data`` int8
+    [m, k] what the judge sees in the reference's split, which the model has learned from.
 
     - ``groups``         for each grouping attribute and side (``present``, ``absent``) how many ``samples``, their
       ``adherence`` (mean over attributes), ``judge_on_real`` (its ceiling), ``fidelity`` (of ``n`` faces; over_floor 1
@@ -86,14 +102,14 @@ def balance(
         "groups": groups,
         "adherence_gap": _largest([group["difference"] for group in groups.values()]),
         "fidelity_gap": _largest([_fidelity_difference(group) for group in groups.values()]),
-        "marginals": None if nothing else marginals(unconditional.seen, real.seen, faces.names, columns),
+        "marginals": None if nothing else marginals(unconditional.seen, of_data, faces.names, columns),
     }
 
 
-def balance_unasked(drawn: Judged, real: Judged, faces: FaceSet) -> dict[str, Any]:
+def balance_unasked(drawn: Judged, of_data: np.ndarray, faces: FaceSet) -> dict[str, Any]:
     """The record's part ``balance`` of samples that nothing was asked for: no groups, and their own marginals."""
     columns = faces.learnable()
-    told = marginals(drawn.seen, real.seen, faces.names, columns) if len(columns) else None
+    told = marginals(drawn.seen, of_data, faces.names, columns) if len(columns) else None
     return {"groups": {}, "adherence_gap": None, "fidelity_gap": None, "marginals": told}
 
 
@@ -200,7 +216,8 @@ def _largest(differences: list[float | None]) -> float | None:
 
 
 def marginals(drawn: np.ndarray, real: np.ndarray, names: tuple[str, ...], columns: np.ndarray) -> dict[str, Any]:
-    """How often each attribute is seen in unconditional samples, and in held-out faces; int8 [n, k] and [m, k].
+    """How often each attribute is seen in unconditional samples, and in the data; int8 [n, k] and [m, k]. The data is
+    the split that was learned from: held-out faces may well have other shares, by as much as their number allows.
 
     Per attribute ``drawn``, ``real``, their ``difference`` and its 95 % ``interval``; ``max_gap`` and ``mean_gap`` over
     them, signs dropped; ``samples`` counts.

@@ -20,7 +20,7 @@ from facet.data.datasets import FaceSet
 from facet.data.latents import LatentSet
 from facet.errors import ArtifactError
 from facet.evaluation.altered_scores import altered_scores
-from facet.evaluation.balance import balance, balance_unasked, gaps, judged
+from facet.evaluation.balance import balance, balance_unasked, gaps, judged, verdicts
 from facet.evaluation.bootstrap import LEVEL, RESAMPLES
 from facet.evaluation.features import digest_extractor, extract_layers, judge_extractor
 from facet.evaluation.fidelity import NEIGHBOURS, kid_subset_size
@@ -94,8 +94,9 @@ def evaluate(
         "fidelity": {"judge": measured["fidelity.judge"].values},
         "memorisation": memorisation(extractor, samples.faces, faces, reference, (features, real.features)),
     }
+    of_data = verdicts(extractor.judge, reference.features)
     if samples.states is None:
-        scores["balance"] = balance_unasked(drawn, real, faces)
+        scores["balance"] = balance_unasked(drawn, of_data, faces)
     else:
         measured["adherence"] = adherence(real.seen, samples, drawn.seen, faces, held_out, seed)
         unasked = samples.unconditional
@@ -105,7 +106,7 @@ def evaluate(
             kinds[kind] = (answered.states, judged(extractor.judge, answered.faces, f"asked, {kind}").seen)
         measured[_BY_CONDITION] = by_condition(kinds, faces, seed)
         scores["adherence"] = measured["adherence"].values | {"by_condition": measured[_BY_CONDITION].values}
-        scores["balance"] = balance(drawn, samples.states, real, free, faces, reference)
+        scores["balance"] = balance(drawn, samples.states, real, free, of_data, faces, reference)
     for part, found in altered_scores(samples.altered, extractor.judge, faces, seed).items():
         measured[part] = found
         scores[part] = found.values
