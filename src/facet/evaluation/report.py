@@ -151,7 +151,7 @@ def _distributions(shown: Shown) -> dict[str, Any]:
 
 def _unasked(record: Mapping[str, Any]) -> str | None:
     shares = {spaced(name): row for name, row in exhibits.unasked(record).items()}
-    title = f"Share of faces in which the judge sees each of {len(shares)} attributes: in the data, and drawn without asking"
+    title = f"Share of faces in which the judge sees each of {len(shares)} attributes: data, and drawn without asking"
     return dot_chart(shares, title) if shares else None
 
 
