@@ -24,7 +24,9 @@ PROMPT = "a photo of a woman"
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     folder = tmp_path_factory.mktemp("model") / "pipeline"
-    save_pipeline(tiny.pipeline(), folder)
+    pipeline = tiny.pipeline()
+    pipeline.register_to_config(closed_vocabulary=True)
+    save_pipeline(pipeline, folder)
     return folder
 
 
@@ -32,6 +34,8 @@ def model(tmp_path_factory):
 def facet(model, tmp_path, monkeypatch, capsys):
     """`facet …` with the tiny model, inside this process and an empty folder: exit code, output, errors."""
     monkeypatch.chdir(tmp_path)
+    # A command takes a thread for each core; tiny networks on busy cores would wait for the second.
+    monkeypatch.setattr("os.sched_getaffinity", lambda pid: {0})
 
     def call(command: str, *arguments: str) -> tuple[int, str, str]:
         given = () if command == "inspect" or "--model" in arguments else ("--model", str(model))
@@ -276,7 +280,7 @@ def test_what_is_no_such_number_is_a_usage_error(arguments, facet, tmp_path):
 
 
 def test_a_long_prompt_is_drawn_and_what_was_cut_is_said(facet, tmp_path):
-    text = f"{PROMPT} {'with a hat and a tie ' * 10} zyxwv"
+    text = f"{PROMPT} {'with a hat and a tie ' * 30} zyxwv"
     code, said, errors = facet("generate", "-p", text, "-n", "1", "--json")
     assert code == 0
     cut, unread = json.loads(said)["warnings"]
