@@ -20,4 +20,4 @@ def measure() -> dict[str, object]:
 
 
 def _draw(pipeline: FacePipeline, **options: object) -> int:
-    return len(pipeline("Smiling", num_images=64, output_type="np", **options).images)
+    return len(pipeline(attributes="Smiling", num_images=64, output_type="np", **options).images)

@@ -127,7 +127,7 @@ def measure_unet_step() -> dict[str, object]:
             for _ in range(2):
                 with autocast(precision, "cpu"):
                     prediction = denoiser(latents, noised.timestep, states)
-                (prediction.float() - noised.target).square().mean().backward()
+                (prediction.target.float() - noised.target).square().mean().backward()
                 optimizer.step()
                 optimizer.zero_grad(set_to_none=True)
             return 2 * batch
