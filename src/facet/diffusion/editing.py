@@ -34,7 +34,7 @@ class Edited:
 def edit(
     pipeline: FacePipeline,
     faces: Photo,
-    changes: str = "",
+    changes: str | np.ndarray = "",
     *,
     known: np.ndarray | None = None,
     prompt: str = "",
@@ -44,7 +44,7 @@ def edit(
     seeds: Sequence[int] | int = 0,
 ) -> Edited:
     """Photos (PIL, or uint8 [n, size, size, 3]) with ``changes`` such as ``"Smiling,-Eyeglasses"`` made to them, or
-    those that the sentence ``prompt`` names ("a smiling man"), or both.
+    states int8 [n, k] of their own for each, or those that the sentence ``prompt`` names ("a smiling man"), or both.
 
     ``known`` is what the photos show, states [n, k] of -1, 0, 1 as labels give them; the more of it, the better the
     rest stays. An attribute that is to change and not known is taken for the opposite. The photo is inverted under what
@@ -54,7 +54,7 @@ def edit(
     """
     faces = as_faces(faces, pipeline.size)
     names = pipeline.attribute_names
-    wanted = _wanted(pipeline, changes, prompt)
+    wanted = _wanted(pipeline, changes, prompt) if isinstance(changes, str) else changes
     source = states_of("" if known is None else known, names, len(faces)).numpy()
     source = np.where((source == UNKNOWN) & (wanted != UNKNOWN), -wanted, source)
     target = with_changes(source, wanted, names)
@@ -91,18 +91,19 @@ def _wanted(pipeline: FacePipeline, changes: str, prompt: str) -> np.ndarray:
 
 
 def with_changes(states: np.ndarray, wanted: np.ndarray, names: Sequence[str]) -> np.ndarray:
-    """``states`` [n, k] with ``wanted`` [k] laid over them, where that is not unknown. What is made present makes
-    absent what a face can't have beside it. Raises ParamsError where two that exclude one another are wanted."""
+    """``states`` [n, k] with ``wanted`` [k] or [n, k] laid over them, where that is not unknown. What is made present
+    makes absent what a face can't have beside it. Raises ParamsError where two that exclude one another are wanted."""
     changed = np.where(wanted == UNKNOWN, states, wanted)
+    present = np.broadcast_to(wanted == PRESENT, changed.shape)
     for group in EXCLUSIVE:
-        members = [k for k, name in enumerate(names) if name in group]
-        added = [k for k in members if wanted[k] == PRESENT]
-        if len(added) > 1:
-            told = " and ".join(names[k] for k in added)
+        members = np.array([k for k, name in enumerate(names) if name in group], dtype=np.int64)
+        added = present[:, members]
+        if (added.sum(axis=1) > 1).any():
+            row = added[added.sum(axis=1) > 1][0]
+            told = " and ".join(names[k] for k in members[row])
             raise ParamsError(f"{told} were asked for together, but a face has only one of them: leave one out.")
-        if added:
-            others = [k for k in members if k not in added]
-            changed[:, others] = ABSENT
+        gone = added.any(axis=1)[:, None] & ~added
+        changed[:, members] = np.where(gone, ABSENT, changed[:, members])
     return changed
 
 

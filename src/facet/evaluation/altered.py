@@ -12,8 +12,7 @@ import numpy as np
 
 from facet.data.attributes import UNKNOWN
 from facet.data.datasets import FaceSet
-from facet.diffusion.editing import GUIDANCE, STRENGTH, with_changes
-from facet.diffusion.inversion import invert
+from facet.diffusion.editing import edit, with_changes
 from facet.diffusion.pipeline import FacePipeline
 from facet.seeding import numpy_stream
 
@@ -70,23 +69,11 @@ def _box(size: tuple[int, int], seed: int, row: int) -> np.ndarray:
 
 def _edit(pipeline: FacePipeline, faces: FaceSet, rows: np.ndarray, seed: int) -> Altered:
     photos, states = np.array(faces.pixels[rows]), faces.attributes[rows]
-    wanted = np.stack(
-        [_flip(row, faces, numpy_stream(seed, "edit", int(i))) for row, i in zip(states, rows, strict=True)]
+    flips = np.stack(
+        [_flip(known, faces, numpy_stream(seed, "edit", int(row))) for known, row in zip(states, rows, strict=True)]
     )
-    target = np.concatenate(
-        [with_changes(row[None], change, faces.names) for row, change in zip(states, wanted, strict=True)]
-    )
-    latents = invert(pipeline, photos, attributes=states, strength=STRENGTH)
-    seeds = range(_FIRST_SEED, _FIRST_SEED + len(rows))
-    drawn = pipeline(
-        attributes=target,
-        negative_attributes=states,
-        latents=latents,
-        strength=STRENGTH,
-        guidance_scale=GUIDANCE,
-        seeds=seeds,
-        output_type="np",
-    ).images
+    target = with_changes(states, flips, faces.names)
+    drawn = edit(pipeline, photos, flips, known=states, seeds=range(_FIRST_SEED, _FIRST_SEED + len(rows))).images
     return Altered(drawn, rows, target, target != states, np.ones(photos.shape[:3], bool))
 
 
