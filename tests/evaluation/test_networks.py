@@ -36,7 +36,7 @@ def test_shapes_are_those_of_a_pass(found):
     assert unet.given == ((4, 4, 4), (), (tokens, 16), (16,))
     assert unet.made == ((4, 4, 4),)
     assert judge.made == ((16,), (40,))
-    assert found["condition_encoder"].made == ((tokens, 16), (16,))
+    assert found["condition_encoder"].made == ((tokens, 16), (16,), (tokens,))
     assert found["text_encoder"].made == ((tiny.TEXT.length, 16), (16,))
 
 

@@ -19,8 +19,8 @@ def test_every_attribute_and_state_owns_its_vector():
     torch.manual_seed(0)
     encoder = ConditionEncoder(("a", "b"), token_dim=4, pooled_dim=6)
     states = torch.tensor([[a, b] for a in (-1, 0, 1) for b in (-1, 0, 1)])
-    tokens, pooled = encoder(states)
-    assert (tokens.shape, pooled.shape) == ((9, 2, 4), (9, 6))
+    tokens, pooled, kept = encoder(states)
+    assert (tokens.shape, pooled.shape, kept.shape) == ((9, 2, 4), (9, 6), (9, 2))
     assert len({tuple(token) for token in tokens.flatten(0, 1).tolist()}) == 6
     assert len({tuple(row) for row in pooled.tolist()}) == 9
     # The pooled condition is a sum, so what one attribute adds does not depend on the other.

@@ -158,7 +158,7 @@ def test_a_layer_that_is_not_connected_stops_the_run(accelerator):
 
 def test_a_condition_whose_pooled_half_is_dropped_on_the_way_is_found(make_unet_task, accelerator, monkeypatch):
     def without_pooled(self, latents, timestep, states):
-        tokens, pooled = self.condition_encoder(states)
+        tokens, pooled, _ = self.condition_encoder(states)
         none = torch.zeros_like(pooled)
         made = self.unet(latents, timestep, encoder_hidden_states=tokens, class_labels=none)
         return Prediction(made.sample, None)

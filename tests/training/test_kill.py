@@ -26,7 +26,7 @@ MADE = {"train_vae": "artifacts/vae", "train_unet": "artifacts/unet"}
 
 
 @pytest.fixture
-def work_folder(tmp_path, faces_folder, latents_folder):
+def work_folder(tmp_path, faces_folder, latents_folder, text_folder):
     """Name -> a fresh folder as a training step finds it."""
 
     def make(name: str, **loop) -> Path:
@@ -34,6 +34,7 @@ def work_folder(tmp_path, faces_folder, latents_folder):
         (folder / "artifacts").mkdir(parents=True)
         shutil.copytree(faces_folder, folder / "artifacts/faces")
         shutil.copytree(latents_folder, folder / "artifacts/latents")
+        shutil.copytree(text_folder, folder / "artifacts/text")
         params = tiny.chain_params()
         long = {"steps": STEPS, "checkpoint_every": EVERY, "report_every": EVERY} | loop
         long["warmup_steps"] = long["steps"] // 2  # the alarm for learning nothing stays quiet

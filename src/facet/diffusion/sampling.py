@@ -69,10 +69,12 @@ def resolve_sampling(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> S
 
 
 class Condition(NamedTuple):
-    """What the denoiser is conditioned on: ``tokens`` [n, l, d] for cross-attention, ``pooled`` [n, d]."""
+    """What the denoiser is conditioned on: ``tokens`` [n, l, d] for cross-attention, ``pooled`` [n, d], and which
+    tokens are attended to, ``kept`` bool [n, l]."""
 
     tokens: torch.Tensor
     pooled: torch.Tensor
+    kept: torch.Tensor
 
 
 class Known(NamedTuple):
@@ -179,7 +181,13 @@ class Sampler:
 
 def predict(unet: torch.nn.Module, latents: torch.Tensor, timestep: torch.Tensor, condition: Condition) -> torch.Tensor:
     """The denoiser's prediction [n, c, h, w] in float32."""
-    made = unet(latents, timestep, encoder_hidden_states=condition.tokens, class_labels=condition.pooled)
+    made = unet(
+        latents,
+        timestep,
+        encoder_hidden_states=condition.tokens,
+        encoder_attention_mask=condition.kept,
+        class_labels=condition.pooled,
+    )
     return made.sample.float()
 
 

@@ -69,7 +69,7 @@ def networks(pipeline: FacePipeline, judge: Judge, size: int) -> list[Network]:
     reader = pipeline.text_encoder
     with torch.no_grad():
         text = None if reader is None else text_features(reader, ids)
-        tokens, pooled = pipeline.condition_encoder(states, text)
+        tokens, pooled, _ = pipeline.condition_encoder(states, text)
     conditions = {"encoder_hidden_states": tokens, "class_labels": pooled}
     found = [look("Autoencoder", pipeline.vae, lambda: pipeline.vae(face))]
     if reader is not None:

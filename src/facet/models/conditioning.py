@@ -14,8 +14,9 @@ from torch import nn
 # What a denoiser can be asked by.
 Conditioning = Literal["attributes", "text", "both", "none"]
 
-# (one hidden state a token [n, l, width], one for the whole sentence [n, width]): what a text model says of captions.
-TextFeatures = tuple[torch.Tensor, torch.Tensor]
+# What a text model says of captions: one hidden state a token [n, l, width], one for the whole sentence [n, width], and
+# which tokens are the sentence's own, bool [n, l]: what only fills it up is not attended to.
+TextFeatures = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
 
 class StateVectors(nn.Module):
@@ -78,18 +79,22 @@ class ConditionEncoder(ModelMixin, ConfigMixin):
         evidence = self.reader(text[0]).float().amax(dim=1).unflatten(-1, (-1, 2))
         return torch.stack([evidence[..., 0], torch.zeros_like(evidence[..., 0]), evidence[..., 1]], dim=-1)
 
-    def forward(self, states: torch.Tensor, text: TextFeatures | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+    def forward(
+        self, states: torch.Tensor, text: TextFeatures | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """``states`` [n, k] of -1, 0, 1, or anything between for a mixture of two, and ``text`` where the encoder has a
-        ``text_dim`` -> tokens [n, k + l, token_dim], pooled [n, pooled_dim]."""
+        ``text_dim`` -> tokens [n, k + l, token_dim], pooled [n, pooled_dim], and which tokens are attended to, bool [n, k + l]."""
         states = states.float()
         share = torch.stack([F.relu(-states), 1 - states.abs(), F.relu(states)], dim=-1)
         if text is not None:
             share = torch.where((states == 0)[..., None], self.read(text).softmax(dim=-1), share)
         tokens, pooled = self.tokens(share), self.pooled(share).sum(dim=1)
+        kept = torch.ones(states.shape, dtype=torch.bool, device=states.device)
         if text is not None:
             tokens = torch.cat([tokens, self.text_tokens(text[0]).to(tokens.dtype)], dim=1)
             pooled = pooled + self.text_pooled(text[1])
+            kept = torch.cat([kept, text[2]], dim=1)
         elif not self.config.attribute_names:
             # Cross-attention needs something to look at.
-            tokens = tokens.new_zeros(len(states), 1, self.config.token_dim)
-        return tokens, pooled
+            tokens, kept = tokens.new_zeros(len(states), 1, self.config.token_dim), kept.new_ones(len(states), 1)
+        return tokens, pooled, kept

@@ -74,9 +74,11 @@ class Denoiser(nn.Module):
         """latents [n, c, h, w], timestep [n] in 0..1000, states [n, k] of -1, 0, 1; ``text`` is nothing, token ids
         [n, l] where the text encoder is trained, or a frozen one's features."""
         features = text_features(self.text_encoder, *text) if len(text) == 1 else text or None
-        tokens, pooled = self.condition_encoder(states, features)
-        target = self.unet(latents, timestep, encoder_hidden_states=tokens, class_labels=pooled).sample
-        return Prediction(target, None if features is None else self.condition_encoder.read(features))
+        tokens, pooled, kept = self.condition_encoder(states, features)
+        made = self.unet(
+            latents, timestep, encoder_hidden_states=tokens, encoder_attention_mask=kept, class_labels=pooled
+        )
+        return Prediction(made.sample, None if features is None else self.condition_encoder.read(features))
 
 
 def build_denoiser(

@@ -167,6 +167,13 @@ def unread_words(tokenizer: CLIPTokenizer, caption: str) -> list[str]:
 
 
 def text_features(model: CLIPTextModel, ids: torch.Tensor) -> TextFeatures:
-    """Ids [n, l] -> hidden states [n, l, width], and that of the end mark [n, width], which has seen all before it."""
+    """Ids [n, l] -> hidden states [n, l, width], that of the end mark [n, width], which has seen all before it, and
+    which tokens are the caption's own."""
     out = model(input_ids=ids)
-    return out.last_hidden_state, out.pooler_output
+    return out.last_hidden_state, out.pooler_output, own_tokens(ids)
+
+
+def own_tokens(ids: torch.Tensor) -> torch.Tensor:
+    """Of ids [n, l], those up to the first end mark, bool [n, l]; captions are filled up with more of them."""
+    ends = (ids == ids[:, -1:]).int()
+    return ends.cumsum(dim=1) - ends == 0

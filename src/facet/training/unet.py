@@ -13,6 +13,7 @@ from facet.data.attributes import UNKNOWN
 from facet.data.sentences import SentenceSet
 from facet.diffusion.objective import FlowObjective, VariancePreservingObjective
 from facet.models.denoiser import Denoiser
+from facet.models.text import own_tokens
 from facet.params import Fraction
 from facet.training import alarms
 from facet.training.feed import resident, take
@@ -53,7 +54,9 @@ class Sentences:
         """``rows``: the faces that are trained on, in the order of the task's rows."""
         self._device, self._empty = device, sentences.empty
         self._index = resident(sentences.index[rows].astype(np.int64), device)
-        inputs = (sentences.ids,) if sentences.features is None else sentences.features
+        inputs: tuple[np.ndarray, ...] = (sentences.ids,)
+        if sentences.features is not None:
+            inputs = (*sentences.features, own_tokens(torch.from_numpy(sentences.ids)).numpy())
         self._inputs = tuple(resident(tensor, device) for tensor in inputs)
         self._said, self._written = resident(sentences.said, device), resident(sentences.written, device)
 
@@ -68,7 +71,7 @@ class Sentences:
     def inputs(self, picked: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """What the denoiser takes for these captions: token ids, or a frozen text model's features."""
         found = tuple(take(tensor, picked, self._device) for tensor in self._inputs)
-        return tuple(tensor.float() if tensor.is_floating_point() else tensor.long() for tensor in found)
+        return (found[0].long(),) if len(found) == 1 else (found[0].float(), found[1].float(), found[2])
 
     def misread(self, reading: torch.Tensor, picked: torch.Tensor) -> torch.Tensor:
         """Mean cross-entropy of ``reading`` [b, k, 3] against what the captions say; those that came with the data say
