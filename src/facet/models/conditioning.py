@@ -83,7 +83,8 @@ class ConditionEncoder(ModelMixin, ConfigMixin):
         self, states: torch.Tensor, text: TextFeatures | None = None
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """``states`` [n, k] of -1, 0, 1, or anything between for a mixture of two, and ``text`` where the encoder has a
-        ``text_dim`` -> tokens [n, k + l, token_dim], pooled [n, pooled_dim], and which tokens are attended to, bool [n, k + l]."""
+        ``text_dim`` -> tokens [n, k + l, token_dim], pooled [n, pooled_dim], and which tokens are attended to, bool
+        [n, k + l]."""
         states = states.float()
         share = torch.stack([F.relu(-states), 1 - states.abs(), F.relu(states)], dim=-1)
         if text is not None:
