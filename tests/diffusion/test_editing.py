@@ -40,7 +40,7 @@ def test_inversion_solves_the_ode_upwards(prediction, end):
     """Of normal data it keeps each point's distance from the mean in standard deviations."""
     objective = objective_of(prediction)
     clean = MEAN + SPREAD * torch.randn(3, 4, 4, 4, generator=torch_stream(0, "test"))
-    condition = Condition(torch.zeros(3, 1, 1), torch.zeros(3, 1))
+    condition = Condition(torch.zeros(3, 1, 1), torch.zeros(3, 1), torch.ones(3, 1, dtype=torch.bool))
     found = upwards(perfect(objective), objective, clean, condition, np.linspace(0, end, 31).tolist())
     alpha, sigma = levels(objective, end)
     spread = (alpha**2 * SPREAD**2 + sigma**2) ** 0.5

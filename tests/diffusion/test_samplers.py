@@ -58,7 +58,7 @@ def diffusers_own(prediction: str, name: str):
     return OTHERS[name](prediction_type=kind, timestep_spacing="trailing", **betas)
 
 
-def network(latents, timestep, encoder_hidden_states=None, class_labels=None):
+def network(latents, timestep, encoder_hidden_states=None, encoder_attention_mask=None, class_labels=None):
     """Any smooth function of latents and time."""
     return SimpleNamespace(sample=torch.tanh(latents * 0.9 + 0.1) * (1 + float(timestep) / 2000))
 
@@ -76,7 +76,8 @@ def ours(prediction: str, name: str, unet, steps: int, strength: float = 1.0, fr
     sampler = Sampler(objective_of(prediction), sampling, torch.device("cpu"), strength)
     noise, clean = noise_and_clean()
     known = None if free is None else Known(clean, noise, free)
-    condition = Condition(torch.zeros(SHAPE[0], 1, 1), torch.zeros(SHAPE[0], 1))
+    kept = torch.ones(SHAPE[0], 1, dtype=torch.bool)
+    condition = Condition(torch.zeros(SHAPE[0], 1, 1), torch.zeros(SHAPE[0], 1), kept)
     start = sampler.start(noise, clean if strength < 1 or known else None)
     return sampler.run(unet, start, condition, condition, known, generators=generators())
 
@@ -135,7 +136,7 @@ MEAN, SPREAD = 0.7, 0.5
 def perfect(objective: ObjectiveParams):
     """The denoiser of data that are normal with MEAN and SPREAD: the expectation of its target, in closed form."""
 
-    def unet(latents, timestep, encoder_hidden_states=None, class_labels=None):
+    def unet(latents, timestep, encoder_hidden_states=None, encoder_attention_mask=None, class_labels=None):
         alpha, sigma = levels(objective, float(timestep))
         variance = alpha**2 * SPREAD**2 + sigma**2
         clean = MEAN + alpha * SPREAD**2 / variance * (latents - alpha * MEAN)

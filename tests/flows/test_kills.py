@@ -27,9 +27,10 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(120 + 60 * KILLS)]
 
 
 @pytest.fixture
-def training(project, faces_folder, latents_folder) -> Project:
+def training(project, faces_folder, latents_folder, text_folder) -> Project:
     shutil.copytree(faces_folder, project.folder / "artifacts/faces")
     shutil.copytree(latents_folder, project.folder / "artifacts/latents")
+    shutil.copytree(text_folder, project.folder / "artifacts/text")
     params = tiny.chain_params()
     loop = {"steps": STEPS, "checkpoint_every": EVERY, "report_every": EVERY, "warmup_steps": STEPS // 2}
     params["train_unet"]["loop"] |= loop
@@ -38,7 +39,7 @@ def training(project, faces_folder, latents_folder) -> Project:
         {
             "train_unet": {
                 "cmd": "python -m facet.stages.train_unet",
-                "deps": ["artifacts/faces", "artifacts/latents"],
+                "deps": ["artifacts/faces", "artifacts/latents", "artifacts/text"],
                 "params": ["seed", "train_unet"],
                 "outs": ["artifacts/unet"],
                 "metrics": ["metrics/train_unet.json", "metrics/curves/train_unet.csv"],

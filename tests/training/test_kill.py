@@ -113,7 +113,7 @@ def test_a_changed_param_starts_anew(work_folder):
     kill_after_progress("train_unet", changed, random.Random(0))
     for folder in (changed, fresh):
         content = yaml.safe_load((folder / "params.yaml").read_text())
-        content["train_unet"]["dropout"]["whole"] = 0.25
+        content["train_unet"]["dropout"]["attributes"] = 0.25
         tiny.write_params(folder, content)
         finish("train_unet", folder)
     assert results("train_unet", changed) == results("train_unet", fresh)
