@@ -11,9 +11,10 @@ import typer
 
 from facet.cli.opening import (
     Opened,
+    asked_sampling,
+    asked_texts,
     check_folder,
     check_picture,
-    checked_prompt,
     counted,
     draw_picture,
     open_model,
@@ -86,7 +87,7 @@ def generate(
     _refuse({"mask": mask, "any-model": any_model or None}, "it goes with --like; `facet inpaint` takes a mask")
     if strength is not None and image is None:
         raise ParamsError("--strength says how far a photo may change: give one with --image.")
-    texts = {"prompt": checked_prompt(prompt), "negative_prompt": checked_prompt(negative, "--negative")}
+    texts = asked_texts(prompt, negative)
     opened = open_model(model)
     if list_names:
         names = list(opened.pipeline.attribute_names)
@@ -98,7 +99,7 @@ def generate(
         "generate",
         seeds=range(seed, seed + num),
         attributes=attributes,
-        sampling={"steps": steps, "guidance_scale": guidance, "sampler": sampler},
+        sampling=asked_sampling(steps, guidance, sampler),
         image=image,
         strength=1.0 if image is None else 0.7 if strength is None else strength,
         **texts,

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from facet.cli.drawing import new_record
-from facet.cli.opening import check_picture, checked_prompt, counted, draw_picture, open_model, say
+from facet.cli.opening import (
+    asked_sampling,
+    asked_texts,
+    check_picture,
+    checked_prompt,
+    counted,
+    draw_picture,
+    open_model,
+    say,
+)
 from facet.cli.options import DEFAULT_MODEL, AsJson, Attributes, Guidance, Model, Negative, Prompt, Sampler, Steps
 from facet.errors import ParamsError
 
@@ -27,10 +36,15 @@ def edit(
         str, typer.Option(help='What the photo shows already, which keeps it better: "Male,-Smiling".')
     ] = "",
     prompt: Annotated[str | None, typer.Option("--prompt", "-p", help="What it should show, as a sentence.")] = None,
-    strength: _Strength = 0.8,
+    strength: Annotated[
+        float | None, typer.Option(help="How far the photo may change, above 0 to 1 (default: as measured best).")
+    ] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="The PNG to write: before and after.")] = Path("edited.png"),
     steps: Steps = None,
-    guidance: Annotated[float, typer.Option(help="Guidance scale, away from what the photo shows.")] = 2.5,
+    guidance: Annotated[
+        float | None,
+        typer.Option(help="Guidance scale, away from what the photo shows (default: as measured best)."),
+    ] = None,
     sampler: Sampler = None,
     model: Model = DEFAULT_MODEL,
     as_json: AsJson = False,
@@ -43,7 +57,10 @@ def edit(
 
     facet edit face/seed-0.png --change "Smiling" --out edited.png
     """
+    from facet.diffusion.editing import GUIDANCE, STRENGTH
+
     check_picture(out)
+    strength = STRENGTH if strength is None else strength
     _check_strength(strength)
     prompt = checked_prompt(prompt)
     if not change.strip() and not prompt:
@@ -53,7 +70,7 @@ def edit(
         opened,
         "edit",
         seeds=(0,),
-        sampling=_sampling(steps, guidance, sampler),
+        sampling=asked_sampling(steps, GUIDANCE if guidance is None else guidance, sampler),
         prompt=prompt,
         attributes=shows,
         change=change,
@@ -104,13 +121,13 @@ def inpaint(
         raise ParamsError("give what is to be drawn anew by --mask or by --box, one of the two.")
     if box is not None and not (0 <= box[0] < box[2] <= 1 and 0 <= box[1] < box[3] <= 1):
         raise ParamsError(f"--box is {' '.join(map(str, box))}, expected left, top, right, bottom of 0 to 1, in order.")
-    texts = {"prompt": checked_prompt(prompt), "negative_prompt": checked_prompt(negative, "--negative")}
+    texts = asked_texts(prompt, negative)
     opened = open_model(model)
     record = new_record(
         opened,
         "inpaint",
         seeds=range(seed, seed + num),
-        sampling=_sampling(steps, guidance, sampler),
+        sampling=asked_sampling(steps, guidance, sampler),
         attributes=attributes,
         image=photo,
         mask=mask,
@@ -150,13 +167,13 @@ def interpolate(
     facet interpolate --from 3 --to 3 --attributes "-Smiling" --to-attributes "Smiling" --out smile.png
     """
     check_picture(out)
-    texts = {"prompt": checked_prompt(prompt), "negative_prompt": checked_prompt(negative, "--negative")}
+    texts = asked_texts(prompt, negative)
     opened = open_model(model)
     record = new_record(
         opened,
         "interpolate",
         seeds=(first, last),
-        sampling=_sampling(steps, guidance, sampler),
+        sampling=asked_sampling(steps, guidance, sampler),
         attributes=attributes,
         to_attributes=attributes if to_attributes is None else to_attributes,
         frames=frames,
@@ -188,13 +205,13 @@ def sweep(
     Example: facet sweep Smiling --num 4 --attributes "Male" --out sweep.png
     """
     check_picture(out)
-    texts = {"prompt": checked_prompt(prompt), "negative_prompt": checked_prompt(negative, "--negative")}
+    texts = asked_texts(prompt, negative)
     opened = open_model(model)
     record = new_record(
         opened,
         "sweep",
         seeds=range(seed, seed + num),
-        sampling=_sampling(steps, guidance, sampler),
+        sampling=asked_sampling(steps, guidance, sampler),
         attributes=attributes,
         sweep=attribute,
         frames=frames,
@@ -204,10 +221,6 @@ def sweep(
     _, warned = draw_picture(opened, record, out)
     facts = {"out": str(out), "attribute": attribute, "faces": num * frames, "seeds": [seed, seed + num - 1]}
     say(as_json, facts, warned, f"{attribute} from absent to present, {counted(num, seed)}: {out}")
-
-
-def _sampling(steps: int | None, guidance: float | None, sampler: str | None) -> dict[str, Any]:
-    return {"steps": steps, "guidance_scale": guidance, "sampler": sampler}
 
 
 def _check_strength(strength: float) -> None:

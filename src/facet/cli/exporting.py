@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from facet.cli.drawing import new_record
-from facet.cli.opening import check_folder, checked_prompt, open_model, say, warnings_told
+from facet.cli.opening import asked_sampling, asked_texts, check_folder, open_model, say, warnings_told
 from facet.cli.options import DEFAULT_MODEL, AsJson, Attributes, Guidance, Model, Negative, Prompt, Sampler, Steps
 from facet.errors import ParamsError
 
@@ -33,7 +33,7 @@ def export(
     """Write a labelled set of drawn faces: pictures, attribute table, split table and captions.
 
     The labels are what was asked for: by default the attributes of --like-data artifacts/faces, or one request for all.
-    `facet summary` and `dvc repro` read the set like raw data; its pictures are square, so set prepare.crop to none.
+    `dvc repro` reads the set like raw data; its pictures are square, so set prepare.crop to none.
 
     Examples:
 
@@ -45,7 +45,7 @@ def export(
     fixed = attributes is not None or prompt is not None
     if fixed and like_data is not None:
         raise ParamsError("--like-data asks for each face's own attributes: leave --attributes and --prompt out.")
-    texts = {"prompt": checked_prompt(prompt), "negative_prompt": checked_prompt(negative, "--negative")}
+    texts = asked_texts(prompt, negative)
     import numpy as np
 
     from facet.data.attributes import parse_request
@@ -61,7 +61,7 @@ def export(
         opened,
         "export",
         seeds=range(seed, seed + num),
-        sampling={"steps": steps, "guidance_scale": guidance, "sampler": sampler},
+        sampling=asked_sampling(steps, guidance, sampler),
         columns=1,
         zoom=1,
         **texts,

@@ -71,6 +71,17 @@ def checked_prompt(given: str | None, option: str = "--prompt") -> str:
     return " ".join((given or "").split())
 
 
+def asked_texts(prompt: str | None, negative: str | None) -> dict[str, str]:
+    """What --prompt and --negative say, by the names that records and pipelines have for it. Raises ParamsError where
+    one is blank."""
+    return {"prompt": checked_prompt(prompt), "negative_prompt": checked_prompt(negative, "--negative")}
+
+
+def asked_sampling(steps: int | None, guidance: float | None, sampler: str | None) -> dict[str, Any]:
+    """What --steps, --guidance and --sampler say, likewise; None is the model's own."""
+    return {"steps": steps, "guidance_scale": guidance, "sampler": sampler}
+
+
 @contextlib.contextmanager
 def warnings_told() -> Iterator[list[str]]:
     """Collect what the pipeline warns of; it is told on stderr when the block ends well."""
