@@ -28,8 +28,9 @@ import torch
 from facet.data.datasets import FaceSet, load_faces
 from facet.data.drawn import write_drawn_set
 from facet.data.latents import LatentSet, load_latents
-from facet.data.layouts import RawSet, read_celeba
+from facet.data.layouts import read_celeba
 from facet.data.manifest import PrepareParams, write_faces
+from facet.data.raw import RawSet
 from facet.data.sentences import SentenceSet, load_sentences
 from facet.torchvision_ops import declare_missing
 

@@ -21,6 +21,8 @@ from typing import Any
 from facet.errors import ArtifactError
 
 DATA = Path("data")
+# Inside it: where the files came from, their digests and their licence (facet.data.fetch).
+SOURCE = "source.json"
 
 FACES = Path("artifacts/faces")
 VALIDATION = Path("artifacts/validation.json")
@@ -49,6 +51,7 @@ CHECKPOINTS = Path("checkpoints")
 RUNS = Path("runs")
 
 # Bumped whenever a reader of the older layout would misread the newer one.
+SOURCE_SCHEMA = "facet.source/1"
 FACES_SCHEMA = "facet.faces/2"
 VALIDATION_SCHEMA = "facet.validation/1"
 LATENTS_SCHEMA = "facet.latents/1"

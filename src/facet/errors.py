@@ -5,6 +5,7 @@
     FacetError                 exit code 1: something the user can act on
     ├── ParamsError            params.yaml or a command-line value is wrong
     ├── DataError              raw data is missing, broken, or not what it claims to be
+    │   └── PictureError       one picture that can't become a face; `prepare` puts it aside with its reason
     ├── ArtifactError          a file that a step made is missing, of another schema, or damaged
     ├── TrainingError          a training alarm stopped the run
     ├── RegistryError          the model registry or tracking server refused, or was refused
@@ -32,6 +33,14 @@ class ParamsError(FacetError):
 
 class DataError(FacetError):
     """Raw data is missing, broken, or not in the layout that was announced."""
+
+
+class PictureError(DataError):
+    """One picture can't become a face. ``kind`` is the reason in a word or two, such as "broken" or "too small"."""
+
+    def __init__(self, kind: str, message: str):
+        super().__init__(message)
+        self.kind = kind
 
 
 class ArtifactError(FacetError):

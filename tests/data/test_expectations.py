@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from facet.data.expectations import SplitShares, ValidateParams, check_faces, exclusive_groups, suite
-from facet.data.layouts import RawSet
 from facet.data.manifest import PrepareParams, write_faces
+from facet.data.raw import RawSet
 from facet.errors import ArtifactError, DataError, ParamsError
 from facet.stages import run, validate
 

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from facet.artifacts import FACES_SCHEMA, VALIDATION_SCHEMA, read_json, whole_folder
 from facet.data.attributes import CELEBA_ATTRIBUTES
-from facet.data.layouts import SPLITS
+from facet.data.raw import SPLITS
 from facet.errors import ArtifactError, DataError, ParamsError, did_you_mean
 from facet.params import Between, Fraction
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import json
 import zipfile
 import zlib
@@ -13,36 +12,14 @@ from pathlib import Path
 
 import numpy as np
 
+from facet.data.raw import SPLITS, RawSet
 from facet.errors import DataError, did_you_mean
-
-SPLITS = ("train", "valid", "test")
 
 _ATTRIBUTES = "list_attr_celeba.txt"
 _PARTITION = "list_eval_partition.txt"
 _IDENTITY = "identity_CelebA.txt"
 _IMAGES = "img_align_celeba"
 _CAPTIONS = "metadata.jsonl"
-
-
-@dataclasses.dataclass(frozen=True)
-class RawSet:
-    """Pictures and what is known of them; row i of every field speaks of picture i.
-
-    ``attributes`` is int8 [n, len(names)] of ABSENT, UNKNOWN, PRESENT; ``splits`` indexes SPLITS; ``identities`` is
-    int64 [n], -1 where not known; ``read`` returns the encoded bytes of a picture by id; ``captions`` holds none
-    or some for each picture, or is empty.
-    """
-
-    ids: tuple[str, ...]
-    names: tuple[str, ...]
-    attributes: np.ndarray
-    splits: np.ndarray
-    identities: np.ndarray
-    read: Callable[[str], bytes]
-    captions: tuple[tuple[str, ...], ...] = ()
-
-    def __len__(self) -> int:
-        return len(self.ids)
 
 
 def read_celeba(root: Path) -> RawSet:

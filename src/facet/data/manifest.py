@@ -24,7 +24,7 @@ from safetensors.numpy import save_file
 
 from facet.artifacts import FACES_SCHEMA, digest_file, whole_folder, write_json
 from facet.data.faces import CropRule, decode_face, quality
-from facet.data.layouts import SPLITS, RawSet
+from facet.data.raw import SPLITS, RawSet
 from facet.errors import DataError
 from facet.params import Between
 from facet.progress import bar

@@ -17,7 +17,8 @@ from facet.artifacts import whole_folder
 from facet.data.attributes import UNKNOWN
 from facet.data.captions import write_caption
 from facet.data.datasets import load_faces
-from facet.data.layouts import SPLITS, read_celeba
+from facet.data.layouts import read_celeba
+from facet.data.raw import SPLITS
 from facet.diffusion.drawing import draw
 from facet.diffusion.grids import grid, save_picture
 from facet.diffusion.pipeline import FacePipeline
