@@ -13,11 +13,11 @@ from facet.artifacts import digest_file
 from facet.data import manifest
 from facet.data.datasets import load_faces, map_tensor
 from facet.data.faces import decode_face
-from facet.data.manifest import PrepareParams, write_faces
+from facet.data.manifest import write_faces
 from facet.errors import ArtifactError, DataError
 from tests import tiny
 
-PARAMS = PrepareParams(size=32, crop="celeba-148")
+PARAMS = tiny.prepare_params()
 
 
 def test_the_bytes_do_not_depend_on_the_core_count(raw, faces_folder, tmp_path, monkeypatch):
@@ -121,4 +121,4 @@ def test_a_shard_cut_short_is_a_sentence(faces_folder, tmp_path):
 @pytest.mark.parametrize("size", [40, 17])
 def test_a_size_that_networks_can_not_halve_is_refused(size):
     with pytest.raises(ValueError, match="multiple of 16"):
-        PrepareParams(size=size, crop="square")
+        tiny.prepare_params(size=size, crop="square")

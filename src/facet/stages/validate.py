@@ -16,7 +16,8 @@ def main() -> None:
     # A verdict that no longer holds must not lie there when the new one is bad.
     for path in (artifacts.VALIDATION, metrics):
         path.unlink(missing_ok=True)
-    verdict = check_faces(artifacts.FACES, params, artifacts.DATA_DOCS)
+    baseline = comparable_baseline(artifacts.FACES, artifacts.BASELINE)
+    verdict = check_faces(artifacts.FACES, params, artifacts.DATA_DOCS, baseline)
     if warned := verdict.broken("warn"):
         print(f"validate: warning: {len(warned)} expectations don't hold: {listed(warned, most=1)}")
     verdict.raise_if_failed(artifacts.FACES, artifacts.DATA_DOCS)
