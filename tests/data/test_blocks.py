@@ -106,7 +106,9 @@ def test_pictures_that_cannot_be_used_are_put_aside_with_their_reason(raw, tmp_p
 
 def test_too_many_stop_with_each_reason_named_once(raw, tmp_path):
     broken = dataclasses.replace(raw, read=lambda name: b"" if int(name[:6]) % 2 else raw.read(name))
-    with pytest.raises(DataError, match=r"^32 of 64 pictures can't be used: 32 empty, such as 000001\.jpg \(.*max_quar"):
+    with pytest.raises(
+        DataError, match=r"^32 of 64 pictures can't be used: 32 empty, such as 000001\.jpg \(.*max_quar"
+    ):
         write_faces(broken, tiny.prepare_params(max_quarantined=0.4), tmp_path / "faces")
     assert not (tmp_path / "faces").exists()
 

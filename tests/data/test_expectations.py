@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from facet.data.expectations import check_faces
-from facet.data.promises import Band, DriftParams, SplitShares, ValidateParams, exclusive_groups, suite
 from facet.data.manifest import write_faces
+from facet.data.promises import DriftParams, SplitShares, ValidateParams, exclusive_groups, suite
 from facet.data.raw import RawSet
 from facet.errors import ArtifactError, DataError, ParamsError
 from facet.stages import run, validate

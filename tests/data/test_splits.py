@@ -58,7 +58,9 @@ def test_near_duplicates_within_a_split_stay_and_are_told():
 
 
 def test_near_duplicates_of_what_is_held_out_are_put_aside():
-    decision = decide(raw_set(5, [TRAIN, TRAIN, VALID, TEST, TRAIN]), measured(list("abcde"), [7, 8, 7, 7, 9]), HELD_OUT)
+    decision = decide(
+        raw_set(5, [TRAIN, TRAIN, VALID, TEST, TRAIN]), measured(list("abcde"), [7, 8, 7, 7, 9]), HELD_OUT
+    )
     assert decision.kept.tolist() == [False, True, False, True, True]
     assert decision.near.tolist() == [0, 1, 2]
     assert [(one.row, one.reason) for one in decision.refused] == [

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow.parquet as pq
 
-from facet.artifacts import FACES_SCHEMA, VALIDATION_SCHEMA, read_json, whole_folder
+from facet.artifacts import FACES_SCHEMA, PROFILE_SCHEMA, VALIDATION_SCHEMA, read_json, whole_folder
 from facet.data.datasets import ATTRIBUTE
 from facet.data.promises import (
     SPLITS_OF_IDENTITY,
@@ -102,6 +102,16 @@ def check_faces(faces: Path, params: ValidateParams, docs: Path, baseline: Mappi
     table = _derive(_read_manifest(faces / "manifest.parquet"), exclusive_groups(about["attributes"], params.exclusive))
     with whole_folder(docs) as folder:
         return Verdict(len(table), tuple(_run(table, promises, folder.absolute())))
+
+
+def comparable_baseline(faces: Path, path: Path) -> dict[str, Any] | None:
+    """The profile of the faces accepted last, where it is of the same kind of set as those in ``faces``: same
+    attributes, layout, crop and size. None otherwise, since drift from another set says nothing."""
+    if not path.is_file():
+        return None
+    about, baseline = read_json(faces / "faces.json", FACES_SCHEMA), read_json(path, PROFILE_SCHEMA)
+    alike = all(baseline[key] == about[key] for key in ("layout", "crop", "size"))
+    return baseline if alike and set(baseline["attributes"]) == set(about["attributes"]) else None
 
 
 def _read_manifest(path: Path) -> pd.DataFrame:

@@ -13,6 +13,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import shutil
@@ -92,33 +93,27 @@ def write_faces(raw: RawSet, params: PrepareParams, out: Path, scratch: Path | N
     return about
 
 
-class _folder_of_blocks:
-    """The folder for the blocks of this very set and these params; removed when the block ends well, or always where it
-    is a temporary one."""
-
-    def __init__(self, raw: RawSet, params: PrepareParams, scratch: Path | None):
-        self._temporary = scratch is None
-        if scratch is None:
-            self._folder = Path(tempfile.mkdtemp(prefix="facet-prepare-"))
-        else:
-            marks = b"" if raw.landmarks is None else np.ascontiguousarray(raw.landmarks).tobytes()
-            key = {
-                "how": repr(params.how),
-                "layout": raw.layout,
-                "landmarks": hashlib.sha256(marks).hexdigest(),
-                "code": digest_code(),
-            }
-            self._folder = scratch / digest_json(key)[:16]
-            for other in scratch.glob("*"):
-                if other != self._folder:
-                    shutil.rmtree(other, ignore_errors=True)
-
-    def __enter__(self) -> Path:
-        return self._folder
-
-    def __exit__(self, kind: type | None, *_: object) -> None:
-        if self._temporary or kind is None:
-            shutil.rmtree(self._folder, ignore_errors=True)
+@contextlib.contextmanager
+def _folder_of_blocks(raw: RawSet, params: PrepareParams, scratch: Path | None) -> Iterator[Path]:
+    """The folder for the blocks of this very set and these params. It is gone when the block ends well; after an error
+    it stays for the next try, where ``scratch`` says where."""
+    if scratch is None:
+        with tempfile.TemporaryDirectory(prefix="facet-prepare-") as folder:
+            yield Path(folder)
+        return
+    marks = b"" if raw.landmarks is None else np.ascontiguousarray(raw.landmarks).tobytes()
+    key = {
+        "how": repr(params.how),
+        "layout": raw.layout,
+        "landmarks": hashlib.sha256(marks).hexdigest(),
+        "code": digest_code(),
+    }
+    folder = scratch / digest_json(key)[:16]
+    for other in scratch.glob("*"):
+        if other != folder:
+            shutil.rmtree(other, ignore_errors=True)
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _all_blocks(

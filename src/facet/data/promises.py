@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 from facet.data.attributes import CELEBA_ATTRIBUTES
 from facet.data.datasets import ATTRIBUTE
+from facet.data.profile import ALL
 from facet.data.raw import SPLITS
 from facet.errors import ParamsError, did_you_mean
 from facet.params import Between, Fraction, NonNegative
@@ -192,13 +193,14 @@ def _share_within(rule: str, severity: Severity, name: str, low: float, high: fl
 
 def _drift_promises(names: Sequence[str], params: DriftParams, baseline: Mapping[str, Any]) -> Iterator[Promise]:
     for name in names:
-        share = baseline["attributes"].get(name, {}).get("present")
-        if share is not None:
+        counts = baseline["attributes"].get(name, {}).get(ALL)
+        if counts:
+            share = counts["present"] / sum(counts.values())
             low, high = max(0.0, share - params.max_share), min(1.0, share + params.max_share)
             rule = f"{name} is about as common as in the faces accepted last"
             yield from _share_within(rule, params.severity, name, low, high)
     for column in _QUALITY:
-        was = baseline["statistics"][column]
+        was = baseline["figures"][column]
         reach = params.max_shift * was["std"]
         yield Promise(
             f"{column} is on average as in the faces accepted last, within {reach:.3g} of {was['mean']:.4g}",

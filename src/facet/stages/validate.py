@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from facet import artifacts
-from facet.data.expectations import ValidateParams, check_faces, listed
+from facet.data.expectations import check_faces, comparable_baseline, listed
+from facet.data.promises import ValidateParams
 from facet.params import read_section
 from facet.stages import run
 
@@ -17,6 +18,10 @@ def main() -> None:
     for path in (artifacts.VALIDATION, metrics):
         path.unlink(missing_ok=True)
     baseline = comparable_baseline(artifacts.FACES, artifacts.BASELINE)
+    if baseline is None:
+        print(
+            "validate: the faces accepted last are another set: `facet data accept` makes these the ones to compare with"
+        )
     verdict = check_faces(artifacts.FACES, params, artifacts.DATA_DOCS, baseline)
     if warned := verdict.broken("warn"):
         print(f"validate: warning: {len(warned)} expectations don't hold: {listed(warned, most=1)}")
