@@ -88,7 +88,7 @@ class Known(NamedTuple):
 
 
 # How often each step is taken where a part of the picture is known: measured, see "Inpainting" in docs/experiments.md.
-REPEATS = 4
+REPEATS = 2
 
 # (index of the step, timestep, latents [n, c, h, w] after it, the clean ones it foresees) -> the latents to go on with.
 OnStep = Callable[[int, torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
