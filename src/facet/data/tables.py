@@ -88,3 +88,11 @@ def _read(path: Path, columns: Sequence[str]) -> pa.Table:
             f"{path} has no column {', '.join(missing[:5])}: delete its folder, run `dvc repro prepare`."
         )
     return table.select(list(columns)).combine_chunks()
+
+
+def readable(text: str, most: int = 60) -> str:
+    """``text`` from the data, such as a file's name, fit for a line or a page: signs that print nothing or turn the
+    line round become escapes, and beyond ``most`` signs the middle is left out."""
+    text = text if text.isprintable() else repr(text)[1:-1]
+    kept = (most - 1) // 2
+    return text if len(text) <= most else f"{text[: most - 1 - kept]}…{text[-kept:]}"
