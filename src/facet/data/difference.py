@@ -56,8 +56,8 @@ class Quarantined:
 
 @dataclasses.dataclass(frozen=True)
 class Difference:
-    """``changed`` pictures have another source digest. What follows it speaks of pictures in both sets, the changed ones
-    included; ``relabelled`` only of attributes that both have, the most often changed first.
+    """``changed`` pictures have another source digest. What follows it speaks of pictures in both sets, changed ones
+    too; ``relabelled`` only of attributes that both have, the most often changed first.
 
     ``prepared`` maps size, crop and the like to (before, after) where they differ; ``released`` were in quarantine and
     are no more.

@@ -5,7 +5,8 @@ that profiles made in different years can be held against each other. ``drift`` 
 
 - for each attribute, the difference of its share among the faces whose label is known, with Newcombe's 95 % interval
   (Newcombe, Statistics in Medicine 17, 1998, method 10, from two of Wilson's intervals, 1927) and the z of the pooled
-  two-proportion test. It takes the two sets for independent draws; of two versions that share most faces it is too wide.
+  two-proportion test. Both take the sets for independent draws; of two versions that share most faces the interval is
+  too wide.
 - for each figure of the pictures, the population stability index, Σ (q − p) ln(q / p) over the bins (Siddiqi, Credit
   Risk Scorecards, 2006, who calls 0.1 a shift to look at and 0.25 a large one; it is Jeffreys' divergence), beside the
   value that it exceeds by chance once in twenty times, (1/n + 1/m) times the χ² quantile of the bins in use less one
@@ -224,8 +225,8 @@ def stability(before: Sequence[int], after: Sequence[int]) -> tuple[float, float
 
 
 def _chi_square_95(freedom: int) -> float:
-    """The χ² quantile that chance exceeds once in twenty times, as Wilson & Hilferty (1931) have it: within 3 % from one
-    degree of freedom on."""
+    """The χ² quantile that chance exceeds once in twenty times, as Wilson & Hilferty (1931) have it: within 3 % even
+    for one degree of freedom."""
     if freedom == 0:
         return 0.0
     spread = 2 / (9 * freedom)

@@ -18,16 +18,16 @@ _NO_REVISION = re.compile(r"unknown Git revision")
 _NO_REPOSITORY = re.compile(r"is not a git repository")
 _NO_CACHE = re.compile(r"No storage files available|missing cache files|[Mm]issing files|failed to load directory")
 _NO_DVC = re.compile(r"No module named dvc")
-_UNREACHABLE = re.compile(r"EndpointConnectionError|ConnectTimeoutError|ReadTimeoutError|Could not connect to the endpo")
+_UNREACHABLE = re.compile(r"EndpointConnectionError|ConnectTimeoutError|ReadTimeoutError|Could not connect")
 
 
 def fetch_tables(revision: str, folder: Path) -> None:
     """Write the tables of artifacts/faces at git revision ``revision`` of the checkout that holds the current folder to
     ``folder``, as `read_tables` reads them.
 
-    Raises ParamsError for a revision there is none of, or no checkout; ArtifactError where the revision pins no prepared
-    faces, those of another schema, or some that are neither in DVC's cache nor in its remote; UnreachableError where
-    the remote does not answer.
+    Raises ParamsError for a revision there is none of, or no checkout; ArtifactError where the revision pins no
+    prepared faces, those of another schema, or some that are neither in DVC's cache nor in its remote;
+    UnreachableError where the remote does not answer.
     """
     folder.mkdir(parents=True, exist_ok=True)
     files = (ABOUT, MANIFEST, QUARANTINE)
@@ -60,7 +60,7 @@ def _get(revision: str, name: str, out: Path) -> None:
 def _error(revision: str, path: str, said: str) -> Exception:
     """What dvc's last words amount to."""
     if _NO_DVC.search(said):
-        return ArtifactError("dvc, which fetches the tables of a revision, is not installed: `pip install facet[pipeline]`.")
+        return ArtifactError("dvc, which fetches a revision's tables, is not installed: `pip install facet[pipeline]`.")
     if _NO_REPOSITORY.search(said):
         return ParamsError("this folder is in no git repository, whose revisions are compared: run it in a checkout.")
     if _NO_REVISION.search(said):
@@ -87,6 +87,6 @@ def _check_schema(revision: str, about: Path) -> None:
     given = read_json(about).get("schema")
     if given != FACES_SCHEMA:
         raise ArtifactError(
-            f"{FACES} of {revision} has schema {given!r}, this facet compares {FACES_SCHEMA!r}: name a revision that was "
-            "prepared since, or prepare that one's data again."
+            f"{FACES} of {revision} has schema {given!r}, this facet compares {FACES_SCHEMA!r}: name a revision "
+            "that was prepared since, or prepare that one's data again."
         )

@@ -66,8 +66,8 @@ class Tables:
 
 
 def read_tables(folder: Path) -> Tables:
-    """The tables of ``folder``, an artifacts/faces. Raises ArtifactError where one is missing, damaged, without a column
-    it should have, or without a face."""
+    """The tables of ``folder``, an artifacts/faces. Raises ArtifactError where one is missing, damaged, without a
+    column it should have, or without a face."""
     about = read_json(folder / ABOUT, FACES_SCHEMA)
     faces = _read(folder / MANIFEST, [*_COLUMNS, *(ATTRIBUTE + name for name in about["attributes"])])
     if faces.num_rows == 0:

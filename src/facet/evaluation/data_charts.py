@@ -67,7 +67,9 @@ def association_map(names: Sequence[str], phi: np.ndarray) -> str:
     A name stands on the diagonal: its row lies left of it, its column below it, so that none has to be written upright.
     """
     side = len(names) * _CELL
-    root = svg(f"How {len(names)} attributes go together, phi of each pair", side + _LABEL, side)
+    root = svg(f"How {len(names)} attributes go together, phi of each pair", side + _LABEL, side, "chart map")
+    # At its own size, so that the names stay readable: a narrow page scrolls it.
+    root.set("width", f"{side + _LABEL}")
     for row, name in enumerate(names):
         for column in range(row):
             value = phi[row, column]

@@ -1,8 +1,8 @@
 """``reports/data.html``: one page about the prepared data, to look at before hardware is spent on it.
 
-It stands alone, as the report does: pictures are data URIs, charts inline SVG, no script, nothing fetched. The same tables
-give the same bytes. Names and reasons are a stranger's text: the template escapes them, and what prints nothing or turns a
-line round is spelled out.
+It stands alone, as the report does: pictures are data URIs, charts inline SVG, no script, nothing fetched. The same
+tables give the same bytes. Names and reasons are a stranger's text: the template escapes them, and what prints nothing
+or turns a line round is spelled out.
 """
 
 from __future__ import annotations
@@ -46,9 +46,7 @@ def write_data_page(out: Path, folder: Path, tables: Tables, profile: Mapping[st
         scratch.write_text(page, encoding="utf-8", newline="\n")
 
 
-def _sections(
-    out: Path, folder: Path, tables: Tables, profile: Mapping[str, Any], beside: Beside
-) -> dict[str, Any]:
+def _sections(out: Path, folder: Path, tables: Tables, profile: Mapping[str, Any], beside: Beside) -> dict[str, Any]:
     gallery = exhibits.Gallery(folder, tables)
     validation = _validation(beside.validation)
     docs = beside.docs is not None and beside.docs.is_file()
@@ -63,7 +61,7 @@ def _sections(
         "pairs": _pairs(tables),
         "figures": _figures(tables, profile, exhibits.limits(validation), beside.baseline),
         "validation": validation,
-        "broken": [one for one in (validation or {}).get("outcomes", []) if not one["passed"]],
+        "broken": [readable(o["name"], 120) for o in (validation or {}).get("outcomes", []) if not o["passed"]],
         "docs": Path(os.path.relpath(beside.docs, out.parent)).as_posix() if docs else None,
         "sizes": exhibits.sizes(tables),
         "near": exhibits.near_duplicates(tables, gallery),
@@ -110,6 +108,8 @@ def _figures(
     before = {} if baseline is None else baseline["figures"]
     found = []
     for name, figure in profile["figures"].items():
+        if name in ("width", "height") and not figure["std"] and baseline is None:
+            continue  # one size, which the page says in words
         values, ends = tables.column(name), limits.get(name, [])
         # One limit is a least; of two the greater is a most.
         beyond = int((values < ends[0]).sum() + (values > ends[-1]).sum() * (len(ends) > 1)) if ends else 0
@@ -121,11 +121,13 @@ def _figures(
 
 def _drift(baseline: Mapping[str, Any], profile: Mapping[str, Any]) -> dict[str, Any]:
     moved = drift(baseline, profile)
+    differ = [one for one in moved.attributes if one.before != one.after]
+    shown = [dataclasses.replace(one, name=readable(one.name, 40)) for one in differ[:_MOVED]]
     return {
         "count": baseline["count"],
         "digest": baseline["digest"],
-        "attributes": moved.attributes[:_MOVED],
-        "left_out": max(0, len(moved.attributes) - _MOVED),
+        "attributes": shown,
+        "left_out": len(moved.attributes) - len(shown),
         "notable": sum(one.notable for one in moved.attributes),
         "figures": moved.figures,
         "appeared": [readable(name) for name in moved.appeared],

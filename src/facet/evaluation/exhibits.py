@@ -17,8 +17,8 @@ from facet.data.latents import LatentSet
 from facet.evaluation.altered import Altered
 from facet.evaluation.latents import colours, means, walk
 from facet.evaluation.memorisation import FEATURES, PIXELS, Pair, closest_pairs
-from facet.evaluation.reconstruction import psnr
 from facet.evaluation.page import picture
+from facet.evaluation.reconstruction import psnr
 from facet.evaluation.record import Evaluation
 from facet.evaluation.samples import SampleSet
 from facet.evaluation.scores import interval_of
