@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from facet.artifacts import DATA_DOCS, FACES, REPORTS, VALIDATION, write_json
+from facet.artifacts import BASELINE, DATA_DOCS, FACES, REPORTS, VALIDATION, write_json
 from facet.cli.options import AsJson
 
 if TYPE_CHECKING:
@@ -56,6 +56,25 @@ def report(
     )
     if moved is not None:
         _print_drift(moved)
+
+
+def accept(
+    faces: Annotated[Path, typer.Option(help="The prepared faces.")] = FACES,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Where to keep their profile; commit it.")] = BASELINE,
+    as_json: AsJson = False,
+) -> None:
+    """Take the prepared faces as they are: `validate` holds later ones against their profile.
+
+    Example: facet data accept && git add metrics/baseline.json
+    """
+    from facet.data.profile import profile
+
+    accepted = profile(faces)
+    write_json(out, accepted)
+    if as_json:
+        print(json.dumps({"out": str(out), "profile": accepted}))
+    else:
+        print(f"{out}: the profile of {accepted['count']:,} faces; `dvc repro validate` compares with it from now on.")
 
 
 def diff(

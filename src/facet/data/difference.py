@@ -10,9 +10,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from facet.data.datasets import ATTRIBUTE
 from facet.data.profile import STATES
 from facet.data.raw import SPLITS
-from facet.data.tables import ATTRIBUTE, Tables
+from facet.data.tables import Tables
 
 _EXAMPLES = 5
 # What faces.json says of how all pictures were made.

@@ -36,6 +36,7 @@ from facet.data.faces import CropRule
 from facet.data.layouts import Layout
 from facet.data.raw import SPLITS, RawSet
 from facet.data.splits import Decision, HeldOut, decide
+from facet.data.tables import readable
 from facet.errors import DataError
 from facet.params import Between, Fraction, Positive
 from facet.progress import bar
@@ -139,17 +140,11 @@ def _stop_at_too_many(raw: RawSet, refused: Sequence[Refused], most: float) -> N
     told = []
     for kind, count in Counter(one.kind for one in bad).most_common(3):
         first = next(one for one in bad if one.kind == kind)
-        told.append(f"{count} {kind}, such as {shown(raw.ids[first.row])} ({first.reason.rstrip('.')})")
+        told.append(f"{count} {kind}, such as {readable(raw.ids[first.row])} ({first.reason.rstrip('.')})")
     raise DataError(
         f"{len(bad)} of {len(raw)} pictures can't be used: {'; '.join(told)}; mend the data, or raise "
         "prepare.max_quarantined to go on without them."
     )
-
-
-def shown(name: str) -> str:
-    """A file's name for a message or a page: without control characters, and short."""
-    plain = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in name)
-    return plain if len(plain) <= 80 else f"{plain[:50]}…{plain[-25:]}"
 
 
 def _write_shards(files: Sequence[Path], measured: Measured, kept: np.ndarray, how: How, folder: Path) -> list[dict]:

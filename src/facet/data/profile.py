@@ -24,12 +24,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from facet.artifacts import read_json
+from facet.artifacts import PROFILE_SCHEMA, read_json
 from facet.data.attributes import ABSENT, PRESENT, UNKNOWN
 from facet.data.raw import SPLITS
 from facet.data.tables import Tables, read_tables
 
-SCHEMA = "facet.profile/1"
 STATES = {"present": PRESENT, "absent": ABSENT, "unknown": UNKNOWN}
 # All splits together, in a profile's counts of an attribute.
 ALL = "all"
@@ -61,7 +60,7 @@ def describe(tables: Tables) -> dict[str, Any]:
     about, identities = tables.about, tables.column("identity")
     kinds, counts = np.unique(tables.quarantine["kind"].to_numpy().astype(str), return_counts=True)
     return {
-        "schema": SCHEMA,
+        "schema": PROFILE_SCHEMA,
         "digest": about["manifest_sha256"],
         "layout": about["layout"],
         "crop": about["crop"],
@@ -78,7 +77,7 @@ def describe(tables: Tables) -> dict[str, Any]:
 
 def read_profile(path: Path) -> dict[str, Any]:
     """A profile from its file, or that of the prepared faces in a folder. Raises ArtifactError where it is neither."""
-    return profile(path) if path.is_dir() else read_json(path, SCHEMA)
+    return profile(path) if path.is_dir() else read_json(path, PROFILE_SCHEMA)
 
 
 def _label_counts(tables: Tables) -> dict[str, dict[str, dict[str, int]]]:

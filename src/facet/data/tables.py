@@ -14,12 +14,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from facet.artifacts import FACES_SCHEMA, read_json
+from facet.data.datasets import ATTRIBUTE
 from facet.errors import ArtifactError
 
 # The files that make a Tables, below artifacts/faces.
 ABOUT, MANIFEST, QUARANTINE = "faces.json", "manifest.parquet", "quarantine.parquet"
-# What the manifest puts before the name of an attribute, so that none can be taken for one of its own columns.
-ATTRIBUTE = "attribute:"
 
 _COLUMNS = ("id", "source", "shard", "row", "split", "identity", "captions", "width", "height")
 _COLUMNS += ("brightness", "contrast", "sharpness", "near")

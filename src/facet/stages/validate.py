@@ -19,9 +19,7 @@ def main() -> None:
         path.unlink(missing_ok=True)
     baseline = comparable_baseline(artifacts.FACES, artifacts.BASELINE)
     if baseline is None:
-        print(
-            "validate: the faces accepted last are another set: `facet data accept` makes these the ones to compare with"
-        )
+        print("validate: the faces accepted last are another set; `facet data accept` takes these as they are")
     verdict = check_faces(artifacts.FACES, params, artifacts.DATA_DOCS, baseline)
     if warned := verdict.broken("warn"):
         print(f"validate: warning: {len(warned)} expectations don't hold: {listed(warned, most=1)}")
