@@ -1,4 +1,4 @@
-"""Blocks: what a kill leaves is gone on with, unless the pictures are others now; refusals are kept with their reason."""
+"""Blocks: what a kill leaves is gone on with, unless the pictures are others now; refusals keep their reason."""
 
 from __future__ import annotations
 

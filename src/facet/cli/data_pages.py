@@ -51,9 +51,7 @@ def report(
         print(json.dumps({"out": str(out), "profile": found, "drift": told}))
         return
     aside = sum(found["quarantined"].values())
-    print(
-        f"{out}: {found['count']:,} faces, {len(found['attributes'])} attributes, {aside:,} picture{'s' if aside != 1 else ''} put aside."
-    )
+    print(f"{out}: {found['count']:,} faces, {len(found['attributes'])} attributes; put aside: {aside:,}.")
     if moved is not None:
         _print_drift(moved)
 
