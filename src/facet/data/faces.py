@@ -113,9 +113,15 @@ def _resized(pixels: np.ndarray, size: int) -> np.ndarray:
     return resized[0].permute(1, 2, 0).contiguous().numpy()
 
 
+def qualities(faces: np.ndarray) -> np.ndarray:
+    """(brightness, contrast, sharpness) of each face, uint8 [n, h, w, 3] -> float32 [n, 3]: mean and standard deviation
+    of luma, and the mean absolute difference between neighbouring luma values, all in 0..255."""
+    luma = faces.astype(np.float32) @ np.array([0.299, 0.587, 0.114], dtype=np.float32)
+    across, down = (np.abs(np.diff(luma, axis=axis)).mean(axis=(1, 2)) for axis in (1, 2))
+    return np.stack([luma.mean(axis=(1, 2)), luma.std(axis=(1, 2)), (across + down) / 2], axis=1)
+
+
 def quality(face: np.ndarray) -> tuple[float, float, float]:
-    """(brightness, contrast, sharpness) of a uint8 face: mean and standard deviation of luma, and the mean absolute
-    difference between neighbouring luma values, all in 0..255."""
-    luma = face @ np.array([0.299, 0.587, 0.114], dtype=np.float32)
-    sharpness = (np.abs(np.diff(luma, axis=0)).mean() + np.abs(np.diff(luma, axis=1)).mean()) / 2
-    return float(luma.mean()), float(luma.std()), float(sharpness)
+    """`qualities` of one face, uint8 [h, w, 3]."""
+    brightness, contrast, sharpness = qualities(face[None])[0].tolist()
+    return brightness, contrast, sharpness
