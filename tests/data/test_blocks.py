@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -139,8 +138,7 @@ def test_killed_in_the_middle_it_goes_on(raw_folder, faces_folder, tmp_path, mon
     for _ in range(3):
         process.stdout.readline()
     process.send_signal(signal.SIGKILL)
-    process.wait()
-    time.sleep(0.1)
+    process.communicate()
     assert not (tmp_path / "faces").exists()
     again = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
     made = again.stdout.split()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import random
 import struct
@@ -334,7 +335,7 @@ def mutated(data: bytes, rng: random.Random) -> bytes:
 
 def test_nothing_but_a_picture_error_escapes_from_files_with_random_damage():
     rng = random.Random(0)
-    files = specimens()
+    files, kinds = specimens(), set()
     with warnings.catch_warnings(record=True) as heard:
         warnings.simplefilter("always")
         for _ in range(4_000):
@@ -342,9 +343,10 @@ def test_nothing_but_a_picture_error_escapes_from_files_with_random_damage():
             try:
                 face = decode_face(data, 16, "square")
             except PictureError as error:
-                assert error.kind in ("broken", "empty", "not a picture", "too large"), error
+                kinds.add(error.kind)
             else:
                 assert (face.shape, face.dtype) == ((16, 16, 3), np.uint8)
+    assert kinds <= {"broken", "empty", "not a picture", "too large"}
     assert not heard
 
 
@@ -353,10 +355,8 @@ def test_threads_that_read_odd_files_leave_the_warnings_as_they_were():
     data = [mutated(each, random.Random(k)) for k, each in enumerate(specimens() * 20)]
 
     def read(each: bytes) -> None:
-        try:
+        with contextlib.suppress(PictureError):
             Picture(each).decode()
-        except PictureError:
-            pass
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(read, data))
