@@ -60,7 +60,7 @@ def test_an_aligned_crop_of_another_size_says_what_to_set():
 @pytest.mark.parametrize("rule", ["none", "landmarks"])
 def test_a_crop_that_would_squash_or_has_nothing_to_go_by_says_what_to_set(rule, photograph):
     for read in (lambda: crop_box(178, 218, rule), lambda: decode_face(encoded(photograph), 64, rule)):
-        with pytest.raises(PictureError, match="set prepare.crop to `square`") as caught:
+        with pytest.raises(PictureError, match=r"set prepare\.crop to `square`") as caught:
             read()
         assert caught.value.kind == "crop"
 

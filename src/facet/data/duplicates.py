@@ -20,7 +20,7 @@ MAX_BITS, MAX_DIFFERENCE = 6, 5.0
 # A hash is compared by four bands of 16 bits with at most these many others of one bucket, and a face gets at most so
 # many partners in each band: the bounds for a set that was made to be slow. Faces beyond them are compared with others
 # of the bucket in turn, so that equal ones are still one group.
-_BANDS, _MOST_NEIGHBOURS, _MOST_PARTNERS = 4, 1024, 16
+_BANDS, _MOST_NEIGHBOURS, _MOST_PARTNERS = 4, 4096, 16
 _AT_ONCE = 1024
 
 
@@ -65,7 +65,7 @@ def near_duplicates(
     most ``max_bits`` bits, and their ``thumbnails`` (uint8 [n, 16, 16]), less their own mean, by at most
     ``max_difference`` grey levels (root mean square).
 
-    No pair is missed, unless over a thousand faces agree in a quarter of their hash, or sixteen in all of it: then some
+    No pair is missed, unless over four thousand faces agree in a quarter of their hash, or sixteen in all of it: then some
     of their pairs are left out, so that time and memory stay proportional to n.
     """
     found = np.empty(0, dtype=np.int64)
