@@ -65,14 +65,12 @@ def near_duplicates(
     most ``max_bits`` bits, and their ``thumbnails`` (uint8 [n, 16, 16]), less their own mean, by at most
     ``max_difference`` grey levels (root mean square).
 
-    No pair is missed, unless over four thousand faces agree in a quarter of their hash, or sixteen in all of it: then some
-    of their pairs are left out, so that time and memory stay proportional to n.
+    No pair is missed, unless over four thousand faces agree in a quarter of their hash, or over sixteen are alike: then
+    some of their pairs are left out, so that time and memory stay proportional to n.
     """
-    found = np.empty(0, dtype=np.int64)
-    for pairs in _alike(hashes.astype(np.uint64), max_bits):
-        # One number a pair, so that those that several bands found are counted once.
-        found = np.union1d(found, pairs.min(axis=0) * len(hashes) + pairs.max(axis=0))
-    pairs = np.stack(np.divmod(found, max(len(hashes), 1)), axis=1)
+    # One number a pair, so that those that several bands found are counted once.
+    alike = [p.min(axis=0) * len(hashes) + p.max(axis=0) for p in _alike(hashes.astype(np.uint64), max_bits)]
+    pairs = np.stack(np.divmod(np.unique(np.concatenate(alike)), max(len(hashes), 1)), axis=1)
     return pairs[_differences(thumbnails, pairs) <= max_difference]
 
 
