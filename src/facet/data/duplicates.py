@@ -154,7 +154,7 @@ def _within_buckets(hashes: np.ndarray, keys: np.ndarray, flip: int, max_bits: i
 def _differences(thumbnails: np.ndarray, pairs: np.ndarray) -> np.ndarray:
     """Root mean square difference of each pair's thumbnails, float64 [m], each thumbnail less its own mean."""
     found = np.empty(len(pairs))
-    flat = thumbnails.reshape(len(thumbnails), -1)
+    flat = thumbnails.reshape(len(thumbnails), _THUMBNAIL**2)
     for at in range(0, len(pairs), _AT_ONCE):
         here = pairs[at : at + _AT_ONCE]
         apart = flat[here[:, 0]].astype(np.float32) - flat[here[:, 1]]
