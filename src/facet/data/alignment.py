@@ -22,7 +22,7 @@ _IN_CELEBA = np.array([(69, 111), (108, 111), (88.5, 135), (72, 150), (105, 150)
 TEMPLATE = (_IN_CELEBA + 0.5 - (15, 35)) / 148
 
 _EYES = 2
-# A square as many times larger than the picture would be little but repeated edges.
+# A square that is more times larger than the picture would be little but repeated edges.
 _LARGEST = 4
 
 
@@ -84,20 +84,19 @@ def frame_of(landmarks: np.ndarray | None, width: int, height: int) -> Frame:
 
 def straighten(pixels: np.ndarray, frame: Frame, size: int) -> np.ndarray:
     """The square ``frame`` of ``pixels`` (uint8 [h, w, 3]) upright, uint8 [n, n, 3]: n is its own side, so that no
-    detail is lost or made, unless that is over four times ``size``; then it is a whole fraction of it, averaged.
+    detail is lost or made, unless that is four times ``size`` or more; then it is a whole fraction of it, averaged.
 
     Beyond the picture's edges the outermost pixels are repeated.
     """
-    corners = frame.origin + np.array([(u * frame.across + v * frame.down) for u in (0, 1) for v in (0, 1)])
     factor = max(1, math.floor(frame.side / (2 * size)))
-    # Bicubic sampling reads two pixels beyond; whole groups of `factor` are averaged.
-    low = np.floor(corners.min(axis=0)).astype(int) - 2 * factor
-    count = -(-(np.ceil(corners.max(axis=0)).astype(int) + 2 * factor - low) // factor) * factor
-    columns, rows = (np.arange(low[i], low[i] + count[i]).clip(0, pixels.shape[1 - i] - 1) for i in (0, 1))
-    region = Image.fromarray(pixels[rows[0] : rows[-1] + 1].take(rows - rows[0], axis=0).take(columns, axis=1))
     if factor > 1:
-        region = region.reduce(factor)
-    n = max(1, round(frame.side / factor))
-    across, down, (x, y) = frame.across / factor / n, frame.down / factor / n, (frame.origin - low) / factor
+        pixels, frame = np.asarray(Image.fromarray(pixels).reduce(factor)), Frame(*(part / factor for part in frame))
+    corners = frame.origin + np.array([(u * frame.across + v * frame.down) for u in (0, 1) for v in (0, 1)])
+    # Bicubic sampling reads two pixels beyond.
+    low, high = np.floor(corners.min(axis=0)).astype(int) - 2, np.ceil(corners.max(axis=0)).astype(int) + 2
+    columns, rows = (np.arange(low[i], high[i]).clip(0, pixels.shape[1 - i] - 1) for i in (0, 1))
+    region = Image.fromarray(pixels[np.ix_(rows, columns)])
+    n = max(1, round(frame.side))
+    across, down, (x, y) = frame.across / n, frame.down / n, frame.origin - low
     affine = (across[0], down[0], x, across[1], down[1], y)
     return np.asarray(region.transform((n, n), Image.Transform.AFFINE, affine, Image.Resampling.BICUBIC))

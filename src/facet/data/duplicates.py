@@ -20,7 +20,7 @@ MAX_BITS, MAX_DIFFERENCE = 6, 5.0
 # A hash is compared by four bands of 16 bits with at most these many others of one bucket, and a face gets at most so
 # many partners in each band: the bounds for a set that was made to be slow. Faces beyond them are compared with others
 # of the bucket in turn, so that equal ones are still one group.
-_BANDS, _MOST_NEIGHBOURS, _MOST_PARTNERS = 4, 1024, 16
+_BANDS, _MOST_NEIGHBOURS, _MOST_PARTNERS = 4, 4096, 16
 _AT_ONCE = 1024
 
 
@@ -65,14 +65,12 @@ def near_duplicates(
     most ``max_bits`` bits, and their ``thumbnails`` (uint8 [n, 16, 16]), less their own mean, by at most
     ``max_difference`` grey levels (root mean square).
 
-    No pair is missed, unless over a thousand faces agree in a quarter of their hash, or sixteen in all of it: then some
-    of their pairs are left out, so that time and memory stay proportional to n.
+    No pair is missed, unless over four thousand faces agree in a quarter of their hash, or over sixteen are alike: then
+    some of their pairs are left out, so that time and memory stay proportional to n.
     """
-    found = np.empty(0, dtype=np.int64)
-    for pairs in _alike(hashes.astype(np.uint64), max_bits):
-        # One number a pair, so that those that several bands found are counted once.
-        found = np.union1d(found, pairs.min(axis=0) * len(hashes) + pairs.max(axis=0))
-    pairs = np.stack(np.divmod(found, max(len(hashes), 1)), axis=1)
+    # One number a pair, so that those that several bands found are counted once.
+    alike = [p.min(axis=0) * len(hashes) + p.max(axis=0) for p in _alike(hashes.astype(np.uint64), max_bits)]
+    pairs = np.stack(np.divmod(np.unique(np.concatenate(alike)), max(len(hashes), 1)), axis=1)
     return pairs[_differences(thumbnails, pairs) <= max_difference]
 
 
@@ -156,7 +154,7 @@ def _within_buckets(hashes: np.ndarray, keys: np.ndarray, flip: int, max_bits: i
 def _differences(thumbnails: np.ndarray, pairs: np.ndarray) -> np.ndarray:
     """Root mean square difference of each pair's thumbnails, float64 [m], each thumbnail less its own mean."""
     found = np.empty(len(pairs))
-    flat = thumbnails.reshape(len(thumbnails), -1)
+    flat = thumbnails.reshape(len(thumbnails), _THUMBNAIL**2)
     for at in range(0, len(pairs), _AT_ONCE):
         here = pairs[at : at + _AT_ONCE]
         apart = flat[here[:, 0]].astype(np.float32) - flat[here[:, 1]]
