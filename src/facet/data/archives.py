@@ -169,7 +169,9 @@ def _tar_members(path: Path, left_out: Counter[str]) -> Iterator[tuple[str, Memb
     try:
         with _Headers(path) as stream, bar(None, f"list {path.name}", "file") as progress:
             if stream.read(6).startswith((b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")):
-                raise DataError(f"{path} is compressed as a whole, so no member can be read alone: unpack it or zip it.")
+                raise DataError(
+                    f"{path} is compressed as a whole, so no member can be read alone: unpack it or zip it."
+                )
             stream.seek(0)
             with tarfile.open(fileobj=stream, mode="r:") as archive:
                 for number, info in enumerate(iter(archive.next, None)):
@@ -187,7 +189,9 @@ def _tar_members(path: Path, left_out: Counter[str]) -> Iterator[tuple[str, Memb
                 if stream.read(512).strip(b"\0"):
                     raise tarfile.ReadError("damaged header")
     except DAMAGE as error:
-        raise DataError(f"{path} is not a tar (a web page saved as one?) or is cut off ({error}): fetch it again.") from None
+        raise DataError(
+            f"{path} is not a tar (a web page saved as one?) or is cut off ({error}): fetch it again."
+        ) from None
 
 
 def _tar_refusal(info: tarfile.TarInfo) -> str | None:

@@ -88,9 +88,7 @@ class Files(Mapping[str, int]):
         except archives.DAMAGE as error:
             if entry.inside is None:
                 raise DataError(f"{self.where(name)} can't be read ({error}): check the file.") from None
-            raise DataError(
-                f"{entry.inside}, member {name} is damaged ({error}): fetch the archive again."
-            ) from None
+            raise DataError(f"{entry.inside}, member {name} is damaged ({error}): fetch the archive again.") from None
 
     def path(self, name: str) -> Path | None:
         """Where ``name`` lies as a plain file; None for a member of an archive."""
@@ -115,7 +113,9 @@ def open_files(root: Path) -> Files:
     packed = []
     for name, entry in sorted(_walk(root, left_out)):
         if name.casefold().endswith(_COMPRESSED):
-            raise DataError(f"{root / name} is compressed as a whole, so no member can be read alone: unpack it or zip it.")
+            raise DataError(
+                f"{root / name} is compressed as a whole, so no member can be read alone: unpack it or zip it."
+            )
         if name.casefold().endswith((".zip", ".tar")):
             packed.append((name, entry.path))
         else:
