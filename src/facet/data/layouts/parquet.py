@@ -1,174 +1,179 @@
-"""Hugging Face's Parquet: pictures as bytes in a column ``image``, what is known of them in the others."""
+"""Hugging Face's parquet: pictures inside the table, as ``{bytes, path}`` or as plain bytes.
+
+Pictures stay in the files and are read a row group at a time, since a set is larger than memory.
+"""
 
 from __future__ import annotations
 
-import json
+import bisect
+import itertools
 import threading
+import warnings
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from facet.data.files import TABLE_BYTES, Files
-from facet.data.layouts.columns import read_columns
+from facet.data.files import PICTURE_BYTES, Files
+from facet.data.layouts.arrow import Parquet
+from facet.data.layouts.cells import Part, merge
+from facet.data.layouts.columns import captions_of, interpret, is_caption
 from facet.data.layouts.names import split_of
 from facet.data.raw import RawSet
 from facet.errors import DataError
 
-MARK = "a .parquet file with a column of pictures"
-_NAMES = ("image", "img", "picture", "photo")
-# A row group of pictures is read at once; more than this at a time is no set that was meant to be read in parts.
+MARK = "a .parquet with a column of pictures"
+SUFFIX = ".parquet"
+_IMAGE = ("image", "img", "picture", "photo", "images", "jpg", "png")
+# Pictures of one row group, unpacked. Two row groups are kept: threads that go on from one to the next need both.
 _MOST_GROUP = 512 * 2**20
-# Two threads' worth: pictures are asked for in order.
 _KEPT_GROUPS = 2
-# What pyarrow raises for a file that is damaged, of other types or encrypted.
-DAMAGE = (pa.ArrowException, OSError, ValueError, KeyError)
-
-
-class _Shard(NamedTuple):
-    name: str
-    file: pq.ParquetFile
-    column: str
-    ends: np.ndarray  # int64, the row after the last one of each group
 
 
 def fits(files: Files) -> bool:
-    return any(_image_column(open_table(files, name).schema_arrow) for name in _tables(files))
+    return any(image_column(parquet.schema) for parquet in _opened(files))
 
 
 def read(files: Files) -> RawSet:
-    """Pictures are read a row group at a time. A file's name says the split ("train-00000-of-00002.parquet").
+    """All parquet files as one set, in the order of their names; a picture is called after its file and row.
 
-    Raises DataError for a file that is damaged or has no pictures, and for row groups too large to be read at once.
+    A split comes from a column, or from the file's name as in ``train-00000-of-00002.parquet``. A picture that is
+    named by its path alone is read from the folder. Raises DataError for a file that can't be read, one without
+    pictures, and a row group of pictures that is too large for memory.
     """
-    shards = [_shard(files, name) for name in _tables(files)]
-    if not shards:
-        raise DataError(f"{files.root} holds no .parquet file: put the set's files there.")
-    tables = [_known(files, shard) for shard in shards]
-    table = pa.concat_tables(tables, promote_options="permissive")
-    classes = _class_names(shards[0].file.schema_arrow)
-    known = read_columns(table, files.where(shards[0].name), classes)
-    ids = tuple(f"{shard.name}/{row:07d}" for shard in shards for row in range(shard.file.metadata.num_rows))
-    named = np.concatenate([np.full(t.num_rows, split_of(s.name)) for s, t in zip(shards, tables, strict=True)])
-    splits = np.where(known.splits < 0, named, known.splits)
-    if not ids:
-        raise DataError(f"{files.root}: the .parquet files have no row: fetch them again.")
+    parts, sources, splits, start = [], [], [], 0
+    for parquet in _opened(files):
+        image = image_column(parquet.schema)
+        if image is None:
+            found = ", ".join(f"{field.name}: {field.type}"[:60] for field in list(parquet.schema)[:5])
+            raise DataError(
+                f"{parquet.where} has no column of pictures: expected `image` of {{bytes, path}} or of bytes, found {found}."
+            )
+        for group in range(len(parquet.groups)):
+            _refuse_large(parquet, image, group)
+        rows = np.arange(start, start + parquet.count)
+        parts.append(Part(parquet.table([name for name in _flat(parquet.schema) if name != image]), rows))
+        sources.append(_Source(parquet.name, image, parquet.groups))
+        splits.append(np.full(parquet.count, split_of(parquet.name), np.int64))
+        start += parquet.count
+    if not start:
+        raise DataError(f"{files.root} has no row in any {SUFFIX} file: expected {MARK}; fetch the data again.")
+    known = interpret(merge(parts, start, is_caption), start, str(files.root))
     return RawSet(
-        ids, known.names, known.attributes, splits, known.identities, _Pictures(files, shards).read, *known[4:]
+        tuple(f"{s.name.removesuffix(SUFFIX)}/{row:06d}" for s in sources for row in range(sum(s.groups))),
+        known.names,
+        known.attributes,
+        np.where(known.splits >= 0, known.splits, np.concatenate(splits)),
+        known.identities,
+        _Pictures(files, sources).read,
+        captions_of(parts, start),
+        known.landmarks,
     )
 
 
-def _tables(files: Files) -> list[str]:
-    return [name for name in files if name.casefold().endswith(".parquet")]
+def _opened(files: Files):
+    for name in files:
+        if name.casefold().endswith(SUFFIX):
+            with Parquet(files, name) as parquet:
+                yield parquet
 
 
-def open_table(files: Files, name: str) -> pq.ParquetFile:
-    path = files.path(name)
-    try:
-        return pq.ParquetFile(path if path else pa.BufferReader(files.read(name, TABLE_BYTES)))
-    except DAMAGE as error:
-        told = str(error).splitlines()[0][:80] if str(error) else type(error).__name__
+def image_column(schema: pa.Schema) -> str | None:
+    """The column that holds pictures: one that is called so, or else the first that could be one; None without any."""
+    found = [field.name for field in schema if _holds_bytes(field.type)]
+    named = [name for name in found if name.casefold() in _IMAGE]
+    return next(iter(named or found), None)
+
+
+def _holds_bytes(kind: pa.DataType) -> bool:
+    if pa.types.is_struct(kind):
+        return any(field.name == "bytes" and _is_binary(field.type) for field in kind)
+    return _is_binary(kind)
+
+
+def _is_binary(kind: pa.DataType) -> bool:
+    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
+
+
+def _flat(schema: pa.Schema) -> list[str]:
+    """Columns that can hold what is known of a picture: not bytes, which would be other pictures. Names that stand
+    there twice can't be told apart."""
+    names = [field.name for field in schema]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        warnings.warn(f"column {twice[0]!r} stands there twice and is left out.", stacklevel=2)
+    # pyarrow parts the levels of a nested column by dots, so a dot in a name asks for another column.
+    return [f.name for f in schema if not _holds_bytes(f.type) and f.name not in twice and "." not in f.name]
+
+
+def _refuse_large(parquet: Parquet, image: str, group: int) -> None:
+    size = parquet.size([image], group)
+    if not 0 <= size <= _MOST_GROUP:
         raise DataError(
-            f"{files.where(name)} is no Parquet file, locked or cut off ({told}): fetch it again."
-        ) from None
-
-
-def _image_column(schema: pa.Schema) -> str | None:
-    """The column that holds pictures: named so, or the first of bytes."""
-
-    def holds_bytes(kind: pa.DataType) -> bool:
-        if pa.types.is_struct(kind):
-            return any(kind.field(k).name == "bytes" for k in range(kind.num_fields))
-        return pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
-
-    fitting = [field.name for field in schema if holds_bytes(field.type)]
-    return min(fitting, key=lambda name: (name.casefold() not in _NAMES, fitting.index(name)), default=None)
-
-
-def _shard(files: Files, name: str) -> _Shard:
-    file = open_table(files, name)
-    column = _image_column(file.schema_arrow)
-    if column is None:
-        raise DataError(
-            f"{files.where(name)} has no column of pictures (struct of bytes and path, or bytes); its columns are "
-            f"{', '.join(file.schema_arrow.names[:8])}."
+            f"{parquet.where}: row group {group} holds {size:,} bytes of pictures, expected {_MOST_GROUP:,} at most: write "
+            "it with smaller row groups."
         )
-    sizes = []
-    for number in range(file.metadata.num_row_groups):
-        group = file.metadata.row_group(number)
-        parts = [group.column(k) for k in range(group.num_columns)]
-        size = sum(part.total_uncompressed_size for part in parts if part.path_in_schema.split(".")[0] == column)
-        if size > _MOST_GROUP:
-            raise DataError(
-                f"{files.where(name)}: row group {number} has {size:,} bytes of pictures, expected {_MOST_GROUP:,} at "
-                "most: write it again with smaller row groups."
-            )
-        sizes.append(group.num_rows)
-    return _Shard(name, file, column, np.cumsum(sizes, dtype=np.int64))
 
 
-def _known(files: Files, shard: _Shard) -> pa.Table:
-    """All but the pictures."""
-    columns = [name for name in shard.file.schema_arrow.names if name != shard.column]
-    try:
-        table = shard.file.read(columns=columns) if columns else None
-    except DAMAGE as error:
-        raise DataError(f"{files.where(shard.name)} is damaged ({str(error)[:80]}): fetch it again.") from None
-    # Without columns a table would forget how many rows it has.
-    rows = pa.table({"index": pa.nulls(shard.file.metadata.num_rows)})
-    return rows if table is None else table.replace_schema_metadata(None)
+class _Source:
+    """One file: its name, its column of pictures, and the rows of each row group."""
 
+    def __init__(self, name: str, image: str, groups: Sequence[int]) -> None:
+        self.name, self.image, self.groups = name, image, groups
+        self.ends = list(itertools.accumulate(groups))
 
-def _class_names(schema: pa.Schema) -> Mapping[str, Sequence[str]]:
-    """Column -> names of its classes, as Hugging Face notes them in the file."""
-    try:
-        notes: Any = json.loads((schema.metadata or {})[b"huggingface"])
-        features = notes["info"]["features"]
-        return {name: [str(n) for n in kind["names"]] for name, kind in features.items() if kind.get("names")}
-    except (KeyError, ValueError, TypeError, AttributeError, RecursionError):
-        return {}
+    def locate(self, row: int) -> tuple[int, int]:
+        """(row group, row in it)."""
+        group = bisect.bisect_right(self.ends, row)
+        return group, row - (self.ends[group] - self.groups[group])
 
 
 class _Pictures:
-    """Pictures by id, from any thread, with the last row groups kept."""
+    """Pictures by id, from any thread; the last row groups that were asked for are kept."""
 
-    def __init__(self, files: Files, shards: Sequence[_Shard]) -> None:
-        self._files, self._shards = files, {shard.name: shard for shard in shards}
-        self._groups: OrderedDict[tuple[str, int], pa.Array] = OrderedDict()
+    def __init__(self, files: Files, sources: Sequence[_Source]) -> None:
+        self._files = files
+        self._sources = {source.name.removesuffix(SUFFIX): source for source in sources}
         self._lock = threading.Lock()
+        self._kept: OrderedDict[tuple[str, int], list[pa.Array]] = OrderedDict()
 
     def read(self, picture: str) -> bytes:
-        """The encoded bytes of ``picture``. Raises DataError where there are none."""
-        name, _, row = picture.rpartition("/")
-        shard = self._shards[name]
-        number = int(np.searchsorted(shard.ends, int(row), side="right"))
-        first = int(shard.ends[number - 1]) if number else 0
-        value = self._group(shard, number)[int(row) - first].as_py()
-        if isinstance(value, dict):
-            value = value["bytes"] if value.get("bytes") is not None else self._beside(shard, value.get("path"))
-        if value is None:
-            raise DataError(f"{self._files.where(name)}, row {int(row) + 1}: no picture; remove the row.")
-        return value
+        stem, _, row = picture.rpartition("/")
+        source = self._sources[stem]
+        group, at = source.locate(int(row))
+        value = self._value(source, group, at)
+        content = value.get("bytes") if isinstance(value, dict) else value
+        if content is None and isinstance(value, dict) and isinstance(value.get("path"), str):
+            return self._by_path(source, value["path"])
+        if not content or len(content) > PICTURE_BYTES:
+            size = f"{len(content):,} bytes" if content else "no bytes"
+            raise DataError(f"{self._files.where(source.name)}, row {int(row) + 1}: a picture of {size}; drop the row.")
+        return content
 
-    def _beside(self, shard: _Shard, path: str | None) -> bytes | None:
-        folder = shard.name.rpartition("/")[0]
-        named = f"{folder}/{path}" if folder else path
-        return self._files.read(named) if path and named in self._files else None
+    def _value(self, source: _Source, group: int, at: int) -> object:
+        for chunk in self._group(source, group):
+            if at < len(chunk):
+                return chunk[at].as_py()
+            at -= len(chunk)
+        raise DataError(f"{self._files.where(source.name)} has fewer rows than it announces: fetch it again.")
 
-    def _group(self, shard: _Shard, number: int) -> pa.Array:
-        with self._lock:  # one reader a file, and a group is read once
-            key = (shard.name, number)
-            if key not in self._groups:
-                try:
-                    column = shard.file.read_row_group(number, columns=[shard.column])[shard.column]
-                    self._groups[key] = column.combine_chunks()
-                except DAMAGE as error:
-                    where = self._files.where(shard.name)
-                    raise DataError(f"{where} is damaged ({str(error)[:80]}): fetch it again.") from None
-            self._groups.move_to_end(key)
-            while len(self._groups) > _KEPT_GROUPS:
-                self._groups.popitem(last=False)
-            return self._groups[key]
+    def _group(self, source: _Source, group: int) -> list[pa.Array]:
+        with self._lock:
+            key = (source.name, group)
+            if key not in self._kept:
+                # Before the next is read, so that memory never holds one more.
+                while len(self._kept) >= _KEPT_GROUPS:
+                    self._kept.popitem(last=False)
+                with Parquet(self._files, source.name) as parquet:
+                    found = parquet.batches([source.image], [group], _MOST_GROUP, f"pictures in row group {group}")
+                    self._kept[key] = [batch.column(0) for batch in found]
+            self._kept.move_to_end(key)
+            return self._kept[key]
+
+    def _by_path(self, source: _Source, path: str) -> bytes:
+        folder = source.name.rpartition("/")[0]
+        for name in (f"{folder}/{path}" if folder else path, path):
+            if name in self._files:
+                return self._files.read(name)
+        raise DataError(f"{self._files.where(source.name)} names the picture {path}, which is not there: fetch it too.")

@@ -1,214 +1,170 @@
-"""A folder of pictures and a table of what is known of them: CSV, TSV, JSON lines or Parquet."""
+"""A folder of pictures with tables beside them: CSV, TSV, JSON lines or parquet, Hugging Face's ``metadata`` included."""
 
 from __future__ import annotations
 
-import io
-import json
+import functools
+import unicodedata
 import warnings
-from collections import Counter
-from typing import Any
+from collections import defaultdict
 
 import numpy as np
-import pyarrow as pa
-from pyarrow import csv as arrow_csv
 
-from facet.data.files import TABLE_BYTES, Files
-from facet.data.layouts import parquet
-from facet.data.layouts.columns import read_columns
-from facet.data.layouts.names import PICTURES, is_picture, split_of
-from facet.data.layouts.text import csv_rows, json_value, short, text_of
+from facet.data.files import Files
+from facet.data.layouts.arrow import Parquet
+from facet.data.layouts.cells import Cell, Part, Table, merge
+from facet.data.layouts.columns import captions_of, interpret, is_caption
+from facet.data.layouts.names import is_picture, split_of
+from facet.data.layouts.parquet import SUFFIX
+from facet.data.layouts.tables import TEXT_TABLES, read_text_table
+from facet.data.layouts.text import short
 from facet.data.raw import RawSet
 from facet.errors import DataError
 
-MARK = "pictures, and a .csv, .tsv, .jsonl or .parquet with a column of their names, such as file_name"
-_ENDINGS = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
-_COLUMNS = ("file_name", "filename", "file", "image", "image_id", "image_path", "img", "picture", "path", "name", "id")
+MARK = "pictures, and a .csv, .tsv, .jsonl or .parquet that names them"
+_FILE_COLUMNS = ("file_name", "filename", "image", "image_id", "path", "file", "name", "id")
+_MOST_TABLES = 100
+# Rows that decide which column names the pictures.
+_LOOKED_AT = 1000
 
 
 def fits(files: Files) -> bool:
-    return bool(_tables(files)) and any(map(is_picture, files)) and any(_is_ours(files, n) for n in _tables(files))
+    return bool(_tables(files)) and any(map(is_picture, files))
 
 
 def read(files: Files) -> RawSet:
-    """Pictures in the order of the table, of which each names those below its own folder; ``train/metadata.csv`` is of
-    the training split. `facet.data.layouts.columns` says what becomes of the columns.
+    """Every table that names pictures, joined by picture in the order of the first rows.
 
-    Raises DataError for rows whose picture is missing, and for a table that can't be read.
+    File names are relative to the table or to the data's folder, may leave out folders or the suffix where that names
+    one picture only, and stand in a column of a usual name or in the one that names pictures. Pictures without a row
+    are left out with a warning. Raises DataError for a table that names pictures that are not there.
     """
-    named = _named_tables(files)
-    tables, ids = [], []
-    for name in named:
+    pictures = _Pictures([name for name in files if is_picture(name)])
+    names = _tables(files)
+    if not names or len(names) > _MOST_TABLES:
+        raise DataError(f"{files.root} holds {len(names)} tables, expected 1 to {_MOST_TABLES} beside the pictures.")
+    ids: dict[str, int] = {}
+    parts, columns, others = [], set(), []
+    for name in names:
         table = _read_table(files, name)
-        column = _file_column(table.column_names)
+        column = _file_column(table, pictures, name.rpartition("/")[0])
         if column is None:
-            raise DataError(
-                f"{files.where(name)} has no column of file names, such as file_name; it has "
-                f"{', '.join(map(short, table.column_names[:8]))}."
-            )
-        ids += _pictures(files, name, table[column].to_pylist())
-        tables.append(table.drop_columns([column]) if table.num_columns > 1 else pa.table({"index": table[column]}))
-    known = read_columns(pa.concat_tables(tables, promote_options="permissive"), files.where(named[0]))
-    folders = np.concatenate(
-        [np.full(t.num_rows, split_of(f"{n.rpartition('/')[0]}/x")) for n, t in zip(named, tables, strict=True)]
-    )
-    splits = np.where(known.splits < 0, folders, known.splits)
-    rows, captions = _one_row_each(ids, known.captions, files.where(named[0]))
-    others = sum(map(is_picture, files)) - len(rows)
+            others.append(table)
+            continue
+        found = _resolve(table, column, pictures, name.rpartition("/")[0])
+        parts.append(Part(table, np.array([ids.setdefault(picture, len(ids)) for picture in found], np.int64)))
+        columns.add((table.where, column))
+        table.columns.pop(column)
+    if not parts:
+        shown = ", ".join(short(title) for title in list(others[0].columns)[:8])
+        raise DataError(
+            f"{others[0].where} has no column that names pictures: expected one called {' or '.join(_FILE_COLUMNS[:4])}, "
+            f"found {shown or 'none'}."
+        )
     if others:
-        warnings.warn(f"{files.root}: {others:,} pictures are in no table and are left out.", stacklevel=2)
+        warnings.warn(f"{others[0].where} names no picture and is left out.", stacklevel=2)
+    if not ids:
+        raise DataError(f"{parts[0].table.where} lists no picture: fetch it again.")
+    if len(ids) < len(pictures):
+        warnings.warn(
+            f"{files.root}: {len(pictures) - len(ids):,} pictures have no row and are left out.", stacklevel=2
+        )
+    known = interpret(merge(parts, len(ids), is_caption), len(ids), str(files.root))
     return RawSet(
-        tuple(ids[row] for row in rows),
+        tuple(ids),
         known.names,
-        known.attributes[rows],
-        splits[rows],
-        known.identities[rows],
+        known.attributes,
+        np.where(known.splits >= 0, known.splits, [_folder_split(name) for name in ids]),
+        known.identities,
         files.read,
-        captions,
-        None if known.landmarks is None else known.landmarks[rows],
+        captions_of(parts, len(ids)),
+        known.landmarks,
     )
-
-
-# --- which tables -----------------------------------------------------------------------------------------------------
 
 
 def _tables(files: Files) -> list[str]:
-    return [name for name in files if name.casefold().endswith(_ENDINGS)]
+    return [name for name in files if name.casefold().endswith((*TEXT_TABLES, SUFFIX))]
 
 
-def _named_tables(files: Files) -> list[str]:
-    """All that are called metadata, as Hugging Face's image folders have them a split; otherwise the one table that
-    names pictures and lies nearest the top."""
-    tables = _tables(files)
-    called = [name for name in tables if name.rpartition("/")[2].partition(".")[0].casefold() == "metadata"]
-    if called:
-        return called
-    fitting = sorted((name for name in tables if _is_ours(files, name)), key=lambda name: (name.count("/"), name))
-    if not fitting:
-        raise DataError(f"{files.root} has no table of pictures: {MARK}.")
-    if len(fitting) > 1 and fitting[1].count("/") == fitting[0].count("/"):
-        told = " and ".join(fitting[:2])
-        raise DataError(f"{files.root} has two tables of pictures, {told}: leave one, or call it metadata.")
-    return fitting[:1]
+def _read_table(files: Files, name: str) -> Table:
+    if not name.casefold().endswith(SUFFIX):
+        return read_text_table(files, name)
+    with Parquet(files, name) as parquet:
+        return parquet.table([field.name for field in parquet.schema if "." not in field.name])
 
 
-def _is_ours(files: Files, name: str) -> bool:
-    """Whether a table has a column of file names."""
-    return _file_column(_column_names(files, name)) is not None
+def _folder_split(name: str) -> int:
+    """Only folders count: a picture may be called test-1.png in any split."""
+    folder = name.rpartition("/")[0]
+    return split_of(f"{folder}/") if folder else -1
 
 
-def _column_names(files: Files, name: str) -> list[str]:
-    if name.casefold().endswith(".parquet"):
-        return parquet.open_table(files, name).schema_arrow.names
-    if name.casefold().endswith((".csv", ".tsv")):
-        return [cell.strip() for cell in next(csv_rows(files, name), (0, []))[1]]
-    first = next((line for line in text_of(files, name).splitlines() if line.strip()), "{}")
-    row = json_value(first, f"{files.where(name)}, line 1")
-    return list(row) if isinstance(row, dict) else []
+class _Pictures:
+    """Pictures by what a table may call them."""
+
+    def __init__(self, names: list[str]) -> None:
+        self._names = frozenset(names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    @functools.cached_property
+    def _tails(self) -> dict[str, list[str]]:
+        return self._grouped(lambda tail: tail)
+
+    @functools.cached_property
+    def _stems(self) -> dict[str, list[str]]:
+        return self._grouped(lambda tail: tail.rpartition(".")[0])
+
+    def _grouped(self, key) -> dict[str, list[str]]:
+        found = defaultdict(list)
+        for name in sorted(self._names):
+            found[key(name.rpartition("/")[2])].append(name)
+        return found
+
+    def find(self, cell: Cell, folder: str) -> list[str]:
+        """The pictures that ``cell`` of a table in ``folder`` may mean: none, one, or several."""
+        if not isinstance(cell, str):
+            return []
+        name = unicodedata.normalize("NFC", cell.replace("\\", "/")).removeprefix("./")
+        for whole in (f"{folder}/{name}" if folder else name, name):
+            if whole in self._names:
+                return [whole]
+        tail = name.rpartition("/")[2]
+        return [p for p in self._tails.get(tail, ()) if p.endswith(f"/{name}")] or [
+            p for p in self._stems.get(tail, ()) if f"/{p}".rpartition(".")[0].endswith(f"/{name}")
+        ]
 
 
-def _file_column(names: list[str]) -> str | None:
-    folded = {name.casefold(): name for name in reversed(names)}
-    return next((folded[word] for word in _COLUMNS if word in folded), None)
+def _file_column(table: Table, pictures: _Pictures, folder: str) -> str | None:
+    """The column that names pictures: of those with a usual name the first that names any, or else any column that
+    does so nearly always, or else the first with a usual name, whose pictures are all missing."""
+    share = {}
+    for title, (values, _) in table.columns.items():
+        looked_at = values[:_LOOKED_AT]
+        share[title] = sum(bool(pictures.find(cell, folder)) for cell in looked_at) / max(1, len(looked_at))
+    folded = {title.casefold(): title for title in table.columns}
+    usual = [folded[name] for name in _FILE_COLUMNS if name in folded]
+    nearly = [title for title in table.columns if share[title] >= 0.9]
+    return next(iter([*(title for title in usual if share[title]), *nearly, *usual]), None)
 
 
-# --- reading them -----------------------------------------------------------------------------------------------------
-
-
-def _read_table(files: Files, name: str) -> pa.Table:
-    if name.casefold().endswith(".parquet"):
-        try:
-            return parquet.open_table(files, name).read().replace_schema_metadata(None)
-        except parquet.DAMAGE as error:
-            raise DataError(f"{files.where(name)} is damaged ({str(error)[:80]}): fetch it again.") from None
-    table = _read_csv(files, name) if name.casefold().endswith((".csv", ".tsv")) else _read_lines(files, name)
-    if table.num_rows == 0:
-        raise DataError(f"{files.where(name)} lists no picture: fetch it again.")
-    return table
-
-
-def _read_csv(files: Files, name: str) -> pa.Table:
-    """All cells as text; Arrow's reader where it takes the file, ours where it does not, which says what is wrong."""
-    header = [cell.strip() for cell in next(csv_rows(files, name), (0, []))[1]]
-    twice = [word for word, count in Counter(header).items() if count > 1]
-    if twice:
-        raise DataError(f"{files.where(name)}: column {short(twice[0])} is there twice; rename one.")
-    if not name.casefold().endswith(".tsv"):
-        content = files.read(name, TABLE_BYTES).removeprefix(b"\xef\xbb\xbf")
-        try:
-            return arrow_csv.read_csv(
-                io.BytesIO(content),
-                arrow_csv.ReadOptions(column_names=header, skip_rows=1, use_threads=False),
-                arrow_csv.ParseOptions(newlines_in_values=True),
-                arrow_csv.ConvertOptions(column_types=dict.fromkeys(header, pa.string()), null_values=[]),
-            )
-        except pa.ArrowInvalid:
-            pass
-    rows = [row for _, row in csv_rows(files, name)][1:]
-    columns = zip(*rows, strict=True) if rows else [()] * len(header)
-    return pa.table({word: pa.array(cells, pa.string()) for word, cells in zip(header, columns, strict=True)})
-
-
-def _read_lines(files: Files, name: str) -> pa.Table:
-    rows = []
-    for number, line in enumerate(text_of(files, name).splitlines(), start=1):
-        if line.strip():
-            row = json_value(line, f"{files.where(name)}, line {number}")
-            if not isinstance(row, dict):
-                raise DataError(f'{files.where(name)}, line {number}: expected {{"file_name": …}}; mend the line.')
-            rows.append(row)
-    names = list(dict.fromkeys(key for row in rows for key in row))
-    return pa.table({key: _json_column([row.get(key) for row in rows]) for key in names})
-
-
-def _json_column(values: list[Any]) -> pa.Array:
-    if any(isinstance(value, list) for value in values):
-        texts = [[v for v in (value if isinstance(value, list) else [value]) if isinstance(v, str)] for value in values]
-        return pa.array(texts, pa.list_(pa.string()))
-    return pa.array([None if v is None else v if isinstance(v, str) else json.dumps(v) for v in values], pa.string())
-
-
-# --- rows and pictures ------------------------------------------------------------------------------------------------
-
-
-def _pictures(files: Files, table: str, cells: list[Any]) -> list[str]:
-    """The picture that each cell names: below the table's folder, or anywhere where its file name is the only one."""
-    folder = table.rpartition("/")[0]
-    alone: dict[str, str | None] = {}
-    for name in filter(is_picture, files):
-        base = name.rpartition("/")[2]
-        alone[base] = None if base in alone else name
-    found, missing = [], []
-    for cell in cells:
-        picture = _picture(files, folder, str(cell).strip(), alone)
-        (missing if picture is None else found).append(cell if picture is None else picture)
+def _resolve(table: Table, column: str, pictures: _Pictures, folder: str) -> list[str]:
+    """The picture of each row. Raises DataError for cells that name none, or more than one."""
+    values, codes = table.columns[column]
+    if (codes < 0).any():
+        raise DataError(f"{table.place(int(np.argmax(codes < 0)))}, column {column}: empty, expected a file name.")
+    found = [pictures.find(cell, folder) for cell in values]
+    missing = [code for code, names in enumerate(found) if not names]
     if missing:
+        row = int(np.argmax(codes == missing[0]))
         raise DataError(
-            f"{files.where(table)} names {short(missing[0])} and {len(missing) - 1} more pictures that are not there: "
-            "fetch them, or remove their rows."
+            f"{table.place(row)}, column {column}: {short(values[missing[0]])} is no picture of the folder "
+            f"({len(missing)} missing of {len(values)}): fetch them, or drop the rows."
         )
-    return found
-
-
-def _picture(files: Files, folder: str, cell: str, alone: dict[str, str | None]) -> str | None:
-    cell = cell.replace("\\", "/").removeprefix("./")
-    for ending in ("", *PICTURES):
-        for name in (f"{folder}/{cell}{ending}" if folder else f"{cell}{ending}", f"{cell}{ending}"):
-            if name in files and is_picture(name):
-                return name
-        if (only := alone.get(f"{cell.rpartition('/')[2]}{ending}")) is not None:
-            return only
-    return None
-
-
-def _one_row_each(
-    ids: list[str], captions: tuple[tuple[str, ...], ...], where: str
-) -> tuple[list[int], tuple[tuple[str, ...], ...]]:
-    """The first row of each picture, and the captions of all its rows."""
-    rows: dict[str, list[int]] = {}
-    for row, name in enumerate(ids):
-        rows.setdefault(name, []).append(row)
-    if len(rows) < len(ids) and not captions:
-        twice = next(name for name, own in rows.items() if len(own) > 1)
-        raise DataError(f"{where}: picture {short(twice)} has two rows; keep one row a picture.")
-    told = tuple(tuple(text for row in own for text in captions[row]) for own in rows.values()) if captions else ()
-    return [own[0] for own in rows.values()], told
+    several = next((code for code, names in enumerate(found) if len(names) > 1), None)
+    if several is not None:
+        raise DataError(
+            f"{table.place(int(np.argmax(codes == several)))}, column {column}: {short(values[several])} may be "
+            f"{found[several][0]} or {found[several][1]}: write the folder too."
+        )
+    return [found[code][0] for code in codes.tolist()]
