@@ -1,4 +1,4 @@
-"""Raw data as people have it, read into one shape: a RawSet. One file a layout; docs/layouts.md shows each."""
+"""Raw data as people have it, read into one shape: a RawSet. One file a layout; docs/layouts.md shows each as a tree."""
 
 from __future__ import annotations
 
@@ -63,6 +63,6 @@ def _source(files: Files) -> dict | None:
     source = json_object(files, SOURCE)
     if source.get("schema") != SOURCE_SCHEMA:
         raise DataError(
-            f"{files.where(SOURCE)} has schema {source.get('schema')!r}, expected {SOURCE_SCHEMA!r}: fetch it again."
+            f"{files.where(SOURCE)} has schema {source.get('schema')!r}, expected {SOURCE_SCHEMA!r}: fetch the data again."
         )
     return source
