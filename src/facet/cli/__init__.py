@@ -11,6 +11,7 @@ import typer
 from facet.cli import (
     bucket,
     chain,
+    data,
     drawing,
     editing,
     evaluating,
@@ -77,6 +78,7 @@ for _panel, _commands in {
         _settings = orchestration.PASS_ON if _panel == "Flows" else None
         app.command(_command.__name__.replace("_", "-"), rich_help_panel=_panel, context_settings=_settings)(_command)
 
+app.add_typer(data.app, name="data", rich_help_panel="The chain")
 app.add_typer(bucket.app, name="bucket", rich_help_panel="S3")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -87,9 +86,6 @@ class Known(NamedTuple):
     free: torch.Tensor
 
 
-# How often each step is taken where a part of the picture is known: measured, see "Inpainting" in docs/experiments.md.
-REPEATS = 2
-
 # (index of the step, timestep, latents [n, c, h, w] after it, the clean ones it foresees) -> the latents to go on with.
 OnStep = Callable[[int, torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 
@@ -104,10 +100,6 @@ class Sampler:
         self._scheduler = build_scheduler(sampling.sampler, objective)
         set_steps(self._scheduler, sampling.sampler, sampling.steps, device)
         self._pure = strength >= 1
-        # Those that keep latents in the objective's own scale and look once a step.
-        self._repeats = sampling.sampler in ("dpm++", "unipc", "ddim", "ddpm") or (
-            sampling.sampler == "euler" and objective.prediction == "flow"
-        )
         skipped = sampling.steps - max(1, round(sampling.steps * strength))
         self.timesteps = remaining_timesteps(self._scheduler, skipped)
 
@@ -144,57 +136,19 @@ class Sampler:
         on_step: OnStep | None = None,
         generators: Sequence[torch.Generator] | None = None,
     ) -> torch.Tensor:
-        """``start``'s latents -> clean ones, guided away from ``null``; what is ``known`` is put back at each step, and
-        each step but the last is then taken `REPEATS` times, so that what is drawn fits to it. Noise that is drawn on
-        the way comes from ``generators``, one a row."""
+        """``start``'s latents -> clean ones, guided away from ``null``; what is ``known`` is put back at each step. A
+        sampler that draws noise on the way takes it from ``generators``, one a row."""
         drawn = {"generator": list(generators)} if draws_noise(self._scheduler) else {}
         for index, timestep in enumerate(self.timesteps):
-            if known is not None and self._repeats and index + 1 < len(self.timesteps):
-                latents = self._fitted(unet, latents, index, condition, null, known, generators)
             prediction = self._predict(unet, latents, timestep, condition, null)
             clean = None if on_step is None else self._clean(prediction, latents, timestep)
             latents = self._scheduler.step(prediction, timestep, latents, **drawn, return_dict=False)[0]
             if known is not None:
-                latents = self._with_known(latents, index + 1, known)
+                last = index + 1 == len(self.timesteps)
+                given = known.latents if last else self.noised(known.latents, known.noise, self.timesteps[index + 1])
+                latents = torch.where(known.free, latents, given)
             if on_step is not None:
                 latents = on_step(index, timestep, latents, clean)
-        return latents
-
-    def _with_known(self, latents: torch.Tensor, index: int, known: Known) -> torch.Tensor:
-        """``latents`` before step ``index`` with what is known put back, clean after the last one."""
-        last = index == len(self.timesteps)
-        given = known.latents if last else self.noised(known.latents, known.noise, self.timesteps[index])
-        return torch.where(known.free, latents, given)
-
-    def _fitted(
-        self,
-        unet: torch.nn.Module,
-        latents: torch.Tensor,
-        index: int,
-        condition: Condition,
-        null: Condition,
-        known: Known,
-        generators: Sequence[torch.Generator],
-    ) -> torch.Tensor:
-        """``latents`` before step ``index``, after a step down and one up again a number of times: what is drawn gets
-        to see what is known (Lugmayr et al., 2022, RePaint, section 4.2). The way up is the forward process's, from the
-        next noise level: x_t = r x_s + sqrt(sigma_t^2 - r^2 sigma_s^2) e, r = alpha_t / alpha_s."""
-        here, there = self.timesteps[index], self.timesteps[index + 1]
-        alpha, sigma = levels(self._objective, float(here))
-        alpha_next, sigma_next = levels(self._objective, float(there))
-        ratio = alpha / alpha_next
-        if ratio == 0:  # pure noise tells nothing of what is known
-            return latents
-        spread = max(0.0, sigma**2 - (ratio * sigma_next) ** 2) ** 0.5
-        for _ in range(REPEATS - 1):
-            # A copy: what a multistep method remembers of the way is that of the last repetition alone.
-            scheduler = copy.deepcopy(self._scheduler)
-            prediction = self._predict(unet, latents, here, condition, null)
-            drawn = {"generator": list(generators)} if draws_noise(scheduler) else {}
-            latents = scheduler.step(prediction, here, latents, **drawn, return_dict=False)[0]
-            latents = self._with_known(latents, index + 1, known)
-            noise = [torch.randn(latents.shape[1:], generator=generator) for generator in generators]
-            latents = self._with_known(ratio * latents + spread * torch.stack(noise).to(latents), index, known)
         return latents
 
     def _clean(self, prediction: torch.Tensor, latents: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:

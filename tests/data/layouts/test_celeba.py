@@ -86,7 +86,6 @@ BROKEN_TABLES = {
         lambda d: (d / TABLE).rename(d / "list_attr_celebA.txt"),
         r"list_attr_celeba\.txt is missing: did you mean list_attr_celebA\.txt",
     ),
-    "no partition": (lambda d: (d / PARTITION).unlink(), f"{PARTITION} is missing"),
     "wrong value": (
         lambda d: edit(d / TABLE, 7, lambda line: line.replace(" 1", " 2", 1)),
         rf"{TABLE}, line 7, column \w+: '2', expected -1 \(absent\), 0 \(unknown\) or 1",
