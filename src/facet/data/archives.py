@@ -149,7 +149,7 @@ def _measure_directory(path: Path) -> None:
             count = max(count, stream.read(size).count(b"PK\1\2"))
     if count > MOST_MEMBERS or size > _MOST_DIRECTORY:
         raise DataError(
-            f"{path} announces {count:,} members in a table of {size:,} bytes, expected {MOST_MEMBERS:,} at most: split it."
+            f"{path} announces {count:,} members in {size:,} bytes, expected {MOST_MEMBERS:,} at most: split it."
         )
 
 

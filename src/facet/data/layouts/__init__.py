@@ -1,4 +1,4 @@
-"""Raw data as people have it, read into one shape: a RawSet. One file a layout; docs/layouts.md shows each as a tree."""
+"""Raw data as people have it, read into one shape: a RawSet. One file a layout; docs/layouts.md shows each."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Literal
 from facet.artifacts import SOURCE, SOURCE_SCHEMA
 from facet.data.files import Files, open_files
 from facet.data.layouts import celeba, celebamask, classes, mnist, parquet, table
-from facet.data.layouts.text import json_object
+from facet.data.layouts.text import json_object, short
 from facet.data.raw import RawSet
 from facet.errors import DataError
 
@@ -62,7 +62,6 @@ def _source(files: Files) -> dict | None:
         return None
     source = json_object(files, SOURCE)
     if source.get("schema") != SOURCE_SCHEMA:
-        raise DataError(
-            f"{files.where(SOURCE)} has schema {source.get('schema')!r}, expected {SOURCE_SCHEMA!r}: fetch the data again."
-        )
+        given = short(source.get("schema"))
+        raise DataError(f"{files.where(SOURCE)} has schema {given}, expected {SOURCE_SCHEMA!r}: fetch it again.")
     return source

@@ -249,9 +249,7 @@ def _reader(files: Files, ids: tuple[str, ...]) -> Callable[[str], bytes]:
     folders = sorted(folder for folder in folders if folder.rpartition("/")[2] == _IMAGES)
     packed = [name for name in files.archives if name.rpartition("/")[2].rpartition(".")[0] == _IMAGES]
     if not folders and not packed:
-        raise DataError(
-            f"{files.root} holds neither {_IMAGES}.zip nor {_IMAGES}/: put CelebA's aligned pictures there."
-        )
+        raise DataError(f"{files.root} holds neither {_IMAGES}.zip nor {_IMAGES}/: put CelebA's pictures there.")
     # Kaggle's archive has the folder twice, one in the other.
     folder = next((folder for folder in folders if f"{folder}/{ids[0]}" in files), folders[0] if folders else _IMAGES)
     refuse_missing(files, packed[0] if packed else folder, [name for name in ids if f"{folder}/{name}" not in files])

@@ -32,8 +32,8 @@ def read(files: Files) -> RawSet:
     folders = sorted({folder for _, _, folder in placed})
     if not 1 < len(folders) <= _MOST_CLASSES:
         raise DataError(
-            f"{files.root} has pictures in {len(folders)} class folders, expected 2 to {_MOST_CLASSES}: make a folder a "
-            "class."
+            f"{files.root} has pictures in {len(folders)} class folders, expected 2 to {_MOST_CLASSES}: give "
+            "each class a folder."
         )
     if beside:
         warnings.warn(f"{files.root}: {beside:,} pictures lie in no class folder and are left out.", stacklevel=2)

@@ -95,7 +95,7 @@ def interpret(columns: Mapping[str, Column], count: int, where: str) -> Known:
     if ignored:
         shown = ", ".join(short(name) for name in ignored[:5]) + (" and others" if len(ignored) > 5 else "")
         warnings.warn(
-            f"{where}: no attribute can be made of {shown} (numbers, or over {_MOST_VALUES} different texts): left out.",
+            f"{where}: no attribute can be made of {shown} (numbers, or over {_MOST_VALUES} texts): left out.",
             stacklevel=2,
         )
     attributes = np.stack(states, axis=1) if states else np.empty((count, 0), np.int8)
@@ -138,7 +138,7 @@ def _coordinates(column: Column) -> np.ndarray:
 
 def _attributes(name: str, column: Column) -> list[tuple[str, np.ndarray]]:
     """(title, int8 [n]) of each attribute that a column makes: one, one a value, or none."""
-    known = {code: value for code, value in column.known()}
+    known = dict(column.known())
     if any(isinstance(value, tuple) for value in known.values()):
         return []
     words = {code: value.casefold() for code, value in known.items()}
@@ -154,8 +154,8 @@ def _attributes(name: str, column: Column) -> list[tuple[str, np.ndarray]]:
     for code in told:
         if known[code][:1] in "=@+" or (known[code][:1] == "-" and not _is_number(known[code])):
             raise DataError(
-                f"{column.place_of(code)}, column {name}: {short(known[code])} looks like a formula, expected the value "
-                "of an attribute: mend the cell or drop the column."
+                f"{column.place_of(code)}, column {name}: {short(known[code])} looks like a formula, expected the "
+                "value of an attribute: mend the cell or drop the column."
             )
     return _categories("" if as_classes else f"{name}_", column, {code: known[code] for code in told})
 

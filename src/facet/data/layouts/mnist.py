@@ -77,7 +77,7 @@ def _read_part(files: Files, name: str) -> _Part:
     pictures, labels = arrays
     if not len(pictures) == len(labels) > 0:
         raise DataError(
-            f"{files.root}: {name} has {len(pictures)} pictures and {len(labels)} labels, expected as many: fetch both again."
+            f"{files.root}: {name} has {len(pictures)} pictures and {len(labels)} labels: fetch both again."
         )
     return _Part(name, pictures, labels)
 

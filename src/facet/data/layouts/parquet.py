@@ -48,7 +48,7 @@ def read(files: Files) -> RawSet:
         if image is None:
             found = ", ".join(f"{field.name}: {field.type}"[:60] for field in list(parquet.schema)[:5])
             raise DataError(
-                f"{parquet.where} has no column of pictures: expected `image` of {{bytes, path}} or of bytes, found {found}."
+                f"{parquet.where} has no pictures: expected a column `image` of {{bytes, path}}, found {found}."
             )
         for group in range(len(parquet.groups)):
             _refuse_large(parquet, image, group)
@@ -111,8 +111,8 @@ def _refuse_large(parquet: Parquet, image: str, group: int) -> None:
     size = parquet.size([image], group)
     if not 0 <= size <= _MOST_GROUP:
         raise DataError(
-            f"{parquet.where}: row group {group} holds {size:,} bytes of pictures, expected {_MOST_GROUP:,} at most: write "
-            "it with smaller row groups."
+            f"{parquet.where}: row group {group} holds {size:,} bytes of pictures, expected {_MOST_GROUP:,} at most: "
+            "write it with smaller row groups."
         )
 
 

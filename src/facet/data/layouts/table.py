@@ -1,4 +1,4 @@
-"""A folder of pictures with tables beside them: CSV, TSV, JSON lines or parquet, Hugging Face's ``metadata`` included."""
+"""Pictures with tables beside them: CSV, TSV, JSON lines or parquet, Hugging Face's ``metadata`` included."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def read(files: Files) -> RawSet:
     if not parts:
         shown = ", ".join(short(title) for title in list(others[0].columns)[:8])
         raise DataError(
-            f"{others[0].where} has no column that names pictures: expected one called {' or '.join(_FILE_COLUMNS[:4])}, "
+            f"{others[0].where} has no column that names pictures: expected {' or '.join(_FILE_COLUMNS[:4])}, "
             f"found {shown or 'none'}."
         )
     if others:

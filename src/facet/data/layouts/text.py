@@ -44,7 +44,7 @@ def csv_rows(files: Files, name: str) -> Iterator[tuple[int, list[str]]]:
             width = len(row) if width is None else width
             if len(row) != width:
                 raise DataError(
-                    f"{files.where(name)}, line {rows.line_num}: {len(row)} cells, the header has {width}; mend the row."
+                    f"{files.where(name)}, line {rows.line_num}: {len(row)} cells, {width} in the header; mend the row."
                 )
             yield rows.line_num, row
     except csv.Error as error:
