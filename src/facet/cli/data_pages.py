@@ -51,7 +51,8 @@ def report(
         print(json.dumps({"out": str(out), "profile": found, "drift": told}))
         return
     aside = sum(found["quarantined"].values())
-    print(f"{out}: {found['count']:,} faces, {len(found['attributes'])} attributes; put aside: {aside:,}.")
+    put_aside = f"{aside:,} picture{'' if aside == 1 else 's'} put aside"
+    print(f"{out}: {found['count']:,} faces, {len(found['attributes'])} attributes, {put_aside}.")
     if moved is not None:
         _print_drift(moved)
 

@@ -41,10 +41,10 @@ def fetch_tables(revision: str, folder: Path) -> None:
 
 def _get(revision: str, name: str, out: Path) -> None:
     path = (FACES / name).as_posix()
-    # The lifeline ends dvc with this process, however that ends.
+    # Not --quiet, which would keep its errors to itself. The lifeline ends dvc with this process, however that ends.
     command = [sys.executable, "-m", "facet.lifeline", str(os.getpid()), sys.executable, "-m", "dvc"]
     done = subprocess.run(
-        [*command, "get", "--quiet", f"--rev={revision}", "--out", str(out), ".", path],
+        [*command, "get", f"--rev={revision}", "--out", str(out), ".", path],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
