@@ -1,6 +1,6 @@
 """Breaks raw sets of every layout, their archives, and pictures of every format, and reads them.
 
-``python -m tests.fuzz.fuzz_readers --seconds 600 --seed 0`` fails on anything but facet's own errors and warnings: another
+``python -m tests.fuzz.fuzz_readers --seconds 600 --seed 0`` fails on all but facet's own errors and warnings: another
 exception, memory over the bound, a case that takes over ten seconds, a crash of the process, an accepted set that
 contradicts itself. ``--case 1234`` with the same seed is that case alone. Prints a JSON summary.
 """
