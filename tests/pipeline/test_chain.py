@@ -202,7 +202,7 @@ def test_a_params_file_with_a_wrong_key_is_one_sentence(broken):
     content["prepare"]["sise"] = content["prepare"].pop("size")
     tiny.write_params(broken, content)
     said = last_error(dvc(broken, "repro", "prepare", fails=True))
-    assert "unknown key prepare.sise: did you mean size?" in said
+    assert "unknown key prepare.sise: did you mean size or min_side?" in said
     assert not (broken / "artifacts/faces").exists()
 
 

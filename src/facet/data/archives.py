@@ -101,7 +101,8 @@ def _zip_members(path: Path, left_out: Counter[str]) -> Iterator[tuple[str, Memb
         archive = zipfile.ZipFile(path)
     except DAMAGE:
         raise DataError(f"{path} is not a zip (a quota page saved as one?) or is cut off: fetch it again.") from None
-    files = [info for info in archive.infolist() if not info.is_dir()]
+    # An empty name, of which zipfile asks for the last sign, names nothing.
+    files = [info for info in archive.infolist() if info.filename and not info.is_dir()]
     if files and all(info.flag_bits & 1 for info in files):
         raise DataError(f"{path} is locked with a password: unpack it, or zip it again without one.")
     for info in files:

@@ -27,8 +27,12 @@ class Parquet:
         self.name, self.where = name, files.where(name)
         path = files.path(name)
         with self._damage_named():
-            self._file = pq.ParquetFile(path if path is not None else io.BytesIO(files.read(name, TABLE_BYTES)))
-            self.schema: pa.Schema = self._file.schema_arrow
+            source = path if path is not None else io.BytesIO(files.read(name, TABLE_BYTES))
+            with pq.ParquetFile(source) as file:
+                self.schema: pa.Schema = file.schema_arrow
+            # A text may stand in the file once and in the table a million times: it stays once in memory too.
+            texts = [field.name for field in self.schema if pa.types.is_string(field.type)]
+            self._file = pq.ParquetFile(source, read_dictionary=texts)
             meta = self._file.metadata
             self.groups = tuple(meta.row_group(k).num_rows for k in range(meta.num_row_groups))
         self.count = sum(self.groups)
@@ -52,23 +56,27 @@ class Parquet:
             locked = "it is encrypted" if "ncrypt" in str(error) else lines[0][:120].rstrip(".")
             raise DataError(f"{self.where} is no parquet that can be read ({locked}): fetch it again.") from None
 
-    def size(self, columns: Sequence[str], group: int) -> int:
-        """Bytes of some columns of a row group, unpacked, as the file declares them."""
+    def size(self, group: int) -> int:
+        """Bytes of a row group, unpacked, as the file declares them. (Asking for those of a column ends the process
+        where a file's notes on it are damaged: pyarrow 25 lets parquet's exception pass through C.)"""
         with self._damage_named():
-            meta = self._file.metadata.row_group(group)
-            leaves = (meta.column(k) for k in range(meta.num_columns))
-            return sum(c.total_uncompressed_size for c in leaves if c.path_in_schema.split(".")[0] in columns)
+            return self._file.metadata.row_group(group).total_byte_size
 
-    def batches(self, columns: Sequence[str], groups: Sequence[int], most: int, what: str) -> Iterator[pa.RecordBatch]:
-        """Some columns of some row groups, in batches. Raises DataError where they hold over ``most`` bytes.
+    def pictures(self, column: str, group: int, most: int) -> Iterator[pa.RecordBatch]:
+        """The pictures of a row group, in batches. Raises DataError where they hold over ``most`` bytes.
 
-        A value may stand in the file once and in the table a million times, so a batch has no more rows than would fit
-        if each were all there is.
+        A picture may stand in the file once and in the table a million times, so a batch has no more rows than would
+        fit if each were all there is.
         """
-        declared = [self.size(columns, group) for group in groups]
+        what = f"pictures in row group {group}"
+        declared = self.size(group)
+        self._refuse(declared, most, what)
+        return self._batches([column], [group], min(_BATCH_ROWS, max(1, most // max(1, declared))), most, what)
+
+    def _batches(
+        self, columns: Sequence[str], groups: Sequence[int], rows: int, most: int, what: str
+    ) -> Iterator[pa.RecordBatch]:
         total = 0
-        self._refuse(sum(declared), most, what)
-        rows = min(_BATCH_ROWS, max(1, most // max(1, *declared))) if declared else 1
         with self._damage_named():
             for batch in self._file.iter_batches(rows, row_groups=list(groups), columns=list(columns)):
                 total += batch.nbytes
@@ -85,7 +93,7 @@ class Parquet:
             raise DataError(f"{self.where} has over {MOST_CELLS:,} cells: split it, or drop columns.")
         builders = {name: Builder() for name in columns}
         if columns:
-            for batch in self.batches(columns, range(len(self.groups)), TABLE_BYTES, "columns"):
+            for batch in self._batches(columns, range(len(self.groups)), _BATCH_ROWS, TABLE_BYTES, "columns"):
                 with self._damage_named():
                     for name in columns:
                         _extend(builders[name], batch.column(name))
@@ -120,10 +128,10 @@ def _named(value: object, classes: list[str]) -> object:
 
 
 def _extend(builder: Builder, column: pa.Array) -> None:
-    if pa.types.is_nested(column.type) or pa.types.is_null(column.type) or pa.types.is_dictionary(column.type):
+    if pa.types.is_nested(column.type) or pa.types.is_null(column.type):
         for value in column.to_pylist():
             builder.add(cell_of(value))
     else:
-        encoded = column.dictionary_encode()
+        encoded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
         codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
         builder.extend([cell_of(value) for value in encoded.dictionary.to_pylist()], codes)

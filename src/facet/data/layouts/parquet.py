@@ -51,7 +51,7 @@ def read(files: Files) -> RawSet:
                 f"{parquet.where} has no pictures: expected a column `image` of {{bytes, path}}, found {found}."
             )
         for group in range(len(parquet.groups)):
-            _refuse_large(parquet, image, group)
+            _refuse_large(parquet, group)
         rows = np.arange(start, start + parquet.count)
         parts.append(Part(parquet.table([name for name in _flat(parquet.schema) if name != image]), rows))
         sources.append(_Source(parquet.name, image, parquet.groups))
@@ -107,11 +107,11 @@ def _flat(schema: pa.Schema) -> list[str]:
     return [f.name for f in schema if not _holds_bytes(f.type) and f.name not in twice and "." not in f.name]
 
 
-def _refuse_large(parquet: Parquet, image: str, group: int) -> None:
-    size = parquet.size([image], group)
+def _refuse_large(parquet: Parquet, group: int) -> None:
+    size = parquet.size(group)
     if not 0 <= size <= _MOST_GROUP:
         raise DataError(
-            f"{parquet.where}: row group {group} holds {size:,} bytes of pictures, expected {_MOST_GROUP:,} at most: "
+            f"{parquet.where}: row group {group} holds {size:,} bytes, expected {_MOST_GROUP:,} at most: "
             "write it with smaller row groups."
         )
 
@@ -166,7 +166,7 @@ class _Pictures:
                 while len(self._kept) >= _KEPT_GROUPS:
                     self._kept.popitem(last=False)
                 with Parquet(self._files, source.name) as parquet:
-                    found = parquet.batches([source.image], [group], _MOST_GROUP, f"pictures in row group {group}")
+                    found = parquet.pictures(source.image, group, _MOST_GROUP)
                     self._kept[key] = [batch.column(0) for batch in found]
             self._kept.move_to_end(key)
             return self._kept[key]
