@@ -55,7 +55,7 @@ class PrepareParams:
     size: Annotated[int, Between(16, 1024)]
     # Which part of the picture is the face; the rule's name travels with every metric.
     crop: CropRule
-    # Pictures whose shorter side has fewer pixels are put aside.
+    # Pictures of which the face, as cropped, is fewer pixels wide are put aside.
     min_side: Positive
     # Share of the pictures that may be put aside as broken, too small and the like, before it is the data that is
     # broken.
@@ -217,7 +217,7 @@ def _about(
         "schema": FACES_SCHEMA,
         "size": params.size,
         "crop": params.crop,
-        "resize": "pillow-bicubic-antialias",
+        "resize": "bicubic-antialias",
         "layout": raw.layout,
         "attributes": list(raw.names),
         "count": len(decision.split),
