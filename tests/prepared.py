@@ -67,7 +67,7 @@ def write_prepared(
         "schema": FACES_SCHEMA,
         "size": size,
         "crop": "celeba-148",
-        "resize": "pillow-bicubic-antialias",
+        "resize": "bicubic-antialias",
         "layout": "celeba",
         "attributes": [name.removeprefix("attribute:") for name in faces if name.startswith("attribute:")],
         "count": count,

@@ -10,9 +10,11 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from facet.data.expectations import check_faces
+from facet.artifacts import write_json
+from facet.data.expectations import check_faces, comparable_baseline
 from facet.data.manifest import write_faces
-from facet.data.promises import DriftParams, SplitShares, ValidateParams, exclusive_groups, suite
+from facet.data.profile import profile
+from facet.data.promises import Band, DriftParams, SplitShares, ValidateParams, exclusive_groups, suite
 from facet.data.raw import RawSet
 from facet.errors import ArtifactError, DataError, ParamsError
 from facet.stages import run, validate
@@ -227,3 +229,62 @@ def test_the_step_writes_the_same_bytes_twice_and_nothing_for_faces_that_leak(tm
     assert "no person is in two splits (100 faces against it)" in said[0]
     assert not out.exists()
     assert (tmp_path / "reports/data_docs/index.html").exists()
+
+
+def accepted(tmp_path) -> dict:
+    """The profile of the sound faces."""
+    write_faces(raw_set(), tiny.prepare_params(size=16, crop="none"), tmp_path / "accepted")
+    return profile(tmp_path / "accepted")
+
+
+def test_faces_like_those_accepted_last_do_not_drift(tmp_path):
+    baseline = accepted(tmp_path)
+    write_faces(raw_set(), tiny.prepare_params(size=16, crop="none"), tmp_path / "faces")
+    verdict = check_faces(tmp_path / "faces", PARAMS, tmp_path / "docs", baseline)
+    assert not verdict.broken("fail")
+    assert sum("accepted last" in o.promise.name for o in verdict.outcomes) == 2 * len(NAMES) + 3
+
+
+def test_a_share_and_a_light_that_moved_are_told_apart(tmp_path):
+    baseline = accepted(tmp_path)
+    attributes = raw_set().attributes.copy()
+    attributes[:20, 0] = 1
+    rng = np.random.default_rng(3)
+    dark = {f"{i:06d}.png": _png(rng, 0, 128) for i in range(100)}
+    raw = raw_set(attributes=attributes, read=dark.__getitem__)
+    write_faces(raw, tiny.prepare_params(size=16, crop="none"), tmp_path / "faces")
+    said = [str(o) for o in check_faces(tmp_path / "faces", PARAMS, tmp_path / "docs", baseline).broken("fail")]
+    assert any(one.startswith("Smiling is about as common") and "at most 0.55" in one for one in said)
+    assert any(one.startswith("brightness is on average as") for one in said)
+    assert not any(one.startswith("Black_Hair is about") for one in said)
+    lenient = dataclasses.replace(PARAMS, drift=DriftParams(severity="warn", max_share=0.05, max_shift=0.25))
+    assert not check_faces(tmp_path / "faces", lenient, tmp_path / "docs", baseline).broken("fail")
+
+
+def test_a_baseline_of_another_set_is_not_compared_with(tmp_path):
+    write_faces(raw_set(), tiny.prepare_params(size=16, crop="none"), tmp_path / "faces")
+    write_json(tmp_path / "same.json", accepted(tmp_path))
+    write_json(tmp_path / "other.json", accepted(tmp_path) | {"crop": "square"})
+    assert comparable_baseline(tmp_path / "faces", tmp_path / "same.json")["count"] == 100
+    assert comparable_baseline(tmp_path / "faces", tmp_path / "other.json") is None
+    assert comparable_baseline(tmp_path / "faces", tmp_path / "none.json") is None
+
+
+def test_a_share_outside_its_band_stops_and_a_misspelt_one_is_named(tmp_path):
+    banded = dataclasses.replace(PARAMS, bands=(Band("Smiling", 0.6, 0.9), Band("Black_Hair", 0.4, 0.6)))
+    names = [o.promise.name for o in verdict_of(raw_set(), tmp_path, banded).broken("fail")]
+    assert names == ["Smiling is in bounds: at least 0.6 of the faces show it"]
+    with pytest.raises(ParamsError, match=r"validate\.bands names 'Smilling', .* did you mean Smiling\?"):
+        check_faces(tmp_path / "faces", dataclasses.replace(PARAMS, bands=(Band("Smilling", 0, 1),)), tmp_path / "docs")
+    with pytest.raises(ValueError, match=r"low is 0\.9, expected at most high"):
+        Band("Smiling", 0.9, 0.1)
+
+
+def test_near_duplicates_in_two_splits_stop(tmp_path):
+    faces = tmp_path / "faces"
+    write_faces(raw_set(), tiny.prepare_params(size=16, crop="none"), faces)
+    near = list(range(100))
+    near[99] = 0
+    edit_manifest(faces, "near", near)
+    names = [o.promise.name for o in check_faces(faces, PARAMS, tmp_path / "docs").broken("fail")]
+    assert names == ["no picture is in two splits, nearly the same"]

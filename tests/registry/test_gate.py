@@ -331,6 +331,12 @@ def test_a_card_is_complete_with_all_its_parts_and_not_without():
     assert "the words of the training captions, no others" in text
     for way, told in (("attributes", "No prompt is read."), ("text", "No attribute is read."), ("none", "No prompt")):
         assert told in render_card(said, dataclasses.replace(whole, conditioning=way))
+    licence = {"name": "CelebA", "terms": "research only", "url": "https://x.org", "non_commercial": True}
+    faces = {"count": 4, "source": {"name": "celeba", "licence": licence}}
+    fetched = render_card(said, dataclasses.replace(whole, faces=faces))
+    assert "Licence of the data: CelebA: research only (https://x.org)" in fetched
+    assert "Apache-2.0 Learned from data for non-commercial use only" in fetched
+    assert "Fetched as `celeba`." in fetched
     unbalanced = {part: scores for part, scores in evaluation(DIGEST).items() if part != "balance"}
     assert "## Balance\n\nNot measured." in render_card(said, dataclasses.replace(whole, evaluation=unbalanced))
     assert card.gaps(text.replace("\n## Limits", "\n## Other")) == ("Limits",)
