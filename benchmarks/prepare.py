@@ -1,147 +1,114 @@
-"""Encoded pictures -> square uint8 faces, one core, side by side with the plain ways, and their difference.
+"""JPEG -> cropped, resized uint8 face, one core: beside Pillow, a data loader's transforms and img2dataset's resizer.
 
-``FACET_BENCH_PICTURES`` sets how many small pictures (1,000 where unset), ``FACET_BENCH_FACES`` the folder they are in,
-in CelebA's layout (``sample``); a set of 20,000 is drawn by `facet draw-faces --n 20000 --out FOLDER`.
+``FACET_BENCH_PICTURES`` says how many pictures of the shipped set are taken (1,000 where it does not).
+``FACET_BENCH_DATA`` names another folder in CelebA's layout.
 """
 
 from __future__ import annotations
 
 import io
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
 
 from benchmarks.timing import side_by_side
-from facet.data.faces import CropRule, crop_box, decode_face
-from facet.data.layouts import read_celeba
+from facet.data.faces import CropRule, decode_face
+from facet.data.layouts import read_raw
 from facet.evaluation.reconstruction import psnr
-from facet.torchvision_ops import declare_missing
 
-PICTURES, FACES = "FACET_BENCH_PICTURES", "FACET_BENCH_FACES"
-# One of these is worth thirty of the others.
-_LARGE_SHARE, _LARGE_SIDE, _QUALITY = 32, 1024, 92
-_AT_ONCE = 32
-
-Way = Callable[[bytes], Any]
+_Way = Callable[[bytes], np.ndarray]
+# Large pictures cost thirty times as much: fewer of them.
+_LARGE = 60
 
 
 def measure() -> dict[str, object]:
-    """Pictures/s of both cases, each beside each plain way: 178x218 -> 64 with crop celeba-148, and 1024x1024 -> 256
-    with crop square; PSNR in dB to Pillow's result over all pictures, mean and worst."""
-    raw = read_celeba(Path(os.environ.get(FACES, "sample")))
-    small = [raw.read(name) for name in raw.ids[: int(os.environ.get(PICTURES, "1000"))]]
-    large = [_enlarged(data, seed) for seed, data in enumerate(small[: max(1, len(small) // _LARGE_SHARE)])]
-    threads = torch.get_num_threads()
+    """Pictures/s of one core for 178x218 -> 64 (celeba-148) and 1024x1024 -> 256 (square), as ratios to each plain way,
+    PSNR to Pillow's faces, and what all cores make of it."""
+    raw = read_raw(Path(os.environ.get("FACET_BENCH_DATA", "sample")))
+    small = [raw.read(name) for name in raw.ids[: int(os.environ.get("FACET_BENCH_PICTURES", "1000"))]]
     torch.set_num_threads(1)
-    try:
-        return {
-            "178x218 to 64": _case(small, 64, "celeba-148"),
-            "1024x1024 to 256": _case(large, 256, "square"),
-        }
-    finally:
-        torch.set_num_threads(threads)
-
-
-def _case(encoded: list[bytes], size: int, rule: CropRule) -> dict[str, object]:
-    def ours(data: bytes) -> np.ndarray:
-        return decode_face(data, size, rule)
-
-    def all_cores() -> int:
-        # Some at a time: handing over single small pictures costs as much as a second core gives.
-        parts = [encoded[at : at + _AT_ONCE] for at in range(0, len(encoded), _AT_ONCE)]
-        with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-            return sum(pool.map(lambda part: _over(part, ours)(), parts))
-
-    pillow = _pillow(size, rule)
-    plain = {
-        "pillow": pillow,
-        "torchvision": _torchvision(size, rule),
-        "img2dataset": _img2dataset(size, rule),
-    }
-    scores = [float(psnr(pillow(data)[None], ours(data)[None])[0]) for data in encoded]
+    one_core = _ours(64, "celeba-148")
     return {
-        "pictures": len(encoded),
-        "one_core": {
-            name: "absent" if way is None else side_by_side(_over(encoded, ours), _over(encoded, way))
-            for name, way in plain.items()
-        },
-        "all_cores_beside_one_of_pillow": side_by_side(all_cores, _over(encoded, pillow)),
-        "psnr_db": round(float(np.mean(scores)), 2),
-        "psnr_db_worst": round(min(scores), 2),
+        "178x218_to_64": _compared(small, 64, "celeba-148", 148),
+        "1024_to_256": _compared([_enlarged(data) for data in small[:_LARGE]], 256, "square", 1024),
+        "all_cores": side_by_side(
+            lambda: _on_all_cores(small), lambda: len([_ours(64, "celeba-148")(d) for d in small])
+        ),
     }
 
 
-def _over(encoded: list[bytes], way: Way) -> Callable[[], int]:
-    def work() -> int:
-        for data in encoded:
-            way(data)
-        return len(encoded)
+def _compared(encoded: Sequence[bytes], size: int, rule: CropRule, side: int) -> dict[str, object]:
+    ours = _ours(size, rule)
+    ways: dict[str, _Way] = {"pillow": _pillow(size, side), "image_folder": _image_folder(size, side)}
+    ways |= _img2dataset(size, side)
+    rates = {
+        name: side_by_side(lambda: len([ours(d) for d in encoded]), lambda way=way: len([way(d) for d in encoded]))
+        for name, way in ways.items()
+    }
+    exact = np.stack([ways["pillow"](data) for data in encoded])
+    found = psnr(exact, np.stack([ours(data) for data in encoded]))
+    fidelity = {"psnr_db": round(float(found.mean()), 2), "psnr_db_worst": round(float(found.min()), 2)}
+    return {"pictures": len(encoded), **rates, **fidelity, "img2dataset_found": "img2dataset" in ways}
 
-    return work
+
+def _ours(size: int, rule: CropRule) -> _Way:
+    return lambda data: decode_face(data, size, rule)
 
 
-def _pillow(size: int, rule: CropRule) -> Way:
+def _on_all_cores(encoded: Sequence[bytes]) -> int:
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        return len(list(pool.map(_ours(64, "celeba-148"), encoded)))
+
+
+def _enlarged(data: bytes) -> bytes:
+    """A 1024x1024 JPEG like FFHQ's, of quality 92."""
+    picture = Image.open(io.BytesIO(data)).convert("RGB").crop((0, 20, 178, 198))
+    large = io.BytesIO()
+    picture.resize((1024, 1024), Image.Resampling.BICUBIC).save(large, "JPEG", quality=92)
+    return large.getvalue()
+
+
+def _pillow(size: int, side: int) -> _Way:
     """Open, crop, bicubic resize."""
 
     def way(data: bytes) -> np.ndarray:
         picture = Image.open(io.BytesIO(data)).convert("RGB")
-        box = tuple(int(edge) for edge in crop_box(*picture.size, rule))
-        return np.asarray(picture.crop(box).resize((size, size), Image.Resampling.BICUBIC))
+        left, top = (picture.width - side) // 2, (picture.height - side) // 2
+        cropped = picture.crop((left, top, left + side, top + side))
+        return np.asarray(cropped.resize((size, size), Image.Resampling.BICUBIC))
 
     return way
 
 
-def _torchvision(size: int, rule: CropRule) -> Way | None:
-    """What an ImageFolder with CenterCrop, Resize and PILToTensor does for each picture, its loader aside."""
-    declare_missing()
-    try:
-        from torchvision import transforms
-        from torchvision.transforms.functional import InterpolationMode
-    except ImportError:
-        return None
-    side = _LARGE_SIDE if rule == "square" else int(rule.removeprefix("celeba-"))
-    steps = [
-        transforms.CenterCrop(side),
-        transforms.Resize(size, interpolation=InterpolationMode.BICUBIC, antialias=True),
-        transforms.PILToTensor(),
-    ]
-    transform = transforms.Compose(steps)
-    return lambda data: transform(Image.open(io.BytesIO(data)).convert("RGB"))
+def _image_folder(size: int, side: int) -> _Way:
+    """What torchvision's ImageFolder does with CenterCrop, Resize and ToTensor, one worker, without torchvision."""
+    plain = _pillow(size, side)
 
-
-def _img2dataset(size: int, rule: CropRule) -> Way | None:
-    """Its resizer: OpenCV decodes, crops the centre, averages areas, and writes a JPEG again."""
-    try:
-        from img2dataset.resizer import Resizer
-    except ImportError:
-        return None
-    # Of a 178x218 picture its centred square is all it knows to cut.
-    resizer = Resizer(size, "center_crop", False, encode_quality=95)
-
-    def way(data: bytes) -> bytes:
-        written, *_, error = resizer(io.BytesIO(data))
-        if error is not None:
-            raise RuntimeError(error)
-        return written
+    def way(data: bytes) -> np.ndarray:
+        pixels = torch.from_numpy(np.array(plain(data))).permute(2, 0, 1).contiguous().float() / 255
+        return (pixels * 255).byte().permute(1, 2, 0).numpy()
 
     return way
 
 
-def _enlarged(data: bytes, seed: int) -> bytes:
-    """A JPEG of 1024x1024, with fine grain, so that it is as long as a photograph's."""
-    with Image.open(io.BytesIO(data)) as image:
-        side = min(image.size)
-        picture = image.convert("RGB").crop(crop_box(*image.size, "square"))
-    enlarged = np.asarray(picture.resize((_LARGE_SIDE, _LARGE_SIDE), Image.Resampling.BICUBIC, (0, 0, side, side)))
-    grain = np.random.default_rng(seed).integers(0, 256, (_LARGE_SIDE // 2, _LARGE_SIDE // 2), dtype=np.uint8)
-    grain = np.asarray(Image.fromarray(grain).resize((_LARGE_SIDE, _LARGE_SIDE), Image.Resampling.BICUBIC))
-    out = io.BytesIO()
-    grainy = enlarged + (grain[..., None].astype(float) - 128) / 10
-    Image.fromarray(grainy.round().clip(0, 255).astype(np.uint8)).save(out, "JPEG", quality=_QUALITY)
-    return out.getvalue()
+def _img2dataset(size: int, side: int) -> dict[str, _Way]:
+    """img2dataset's resizer works with OpenCV: decode, area resize, JPEG again. Nothing where that is not there."""
+    try:
+        import cv2
+    except ImportError:
+        return {}
+    cv2.setNumThreads(1)
+
+    def way(data: bytes) -> np.ndarray:
+        picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+        top, left = (picture.shape[0] - side) // 2, (picture.shape[1] - side) // 2
+        face = cv2.resize(picture[top : top + side, left : left + side], (size, size), interpolation=cv2.INTER_AREA)
+        cv2.imencode(".jpg", face, [int(cv2.IMWRITE_JPEG_QUALITY), 95])
+        return face[..., ::-1]
+
+    return {"img2dataset": way}
