@@ -167,7 +167,7 @@ def _cut(path: Path) -> None:
 NO_ARCHIVES = {
     "web page as zip": (
         "a.zip",
-        lambda p: p.write_text("<!DOCTYPE html><title>Quota exceeded</title>"),
+        lambda p: p.write_text("<!DOCTYPE html><p>Quota exceeded"),
         "is not a zip",
     ),
     "web page as tar": ("a.tar", lambda p: p.write_text("<!DOCTYPE html>" * 99), r"is not a tar \(a web page"),
