@@ -110,7 +110,7 @@ def test_what_a_spreadsheet_would_run_is_one_sentence(title, value):
 
 @pytest.mark.parametrize("columns", [{"Male": [1], "male": [0]}, {"hair": ["fair"], "hair_fair": ["yes"]}])
 def test_columns_that_would_be_one_attribute_are_refused(columns):
-    with pytest.raises(DataError, match="raw: .* are both attribute"):
+    with pytest.raises(DataError, match=r"raw: .* are both attribute"):
         known(columns)
 
 

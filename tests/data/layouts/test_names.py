@@ -37,9 +37,7 @@ def test_a_name_of_nothing_is_one_sentence(text):
         attribute_names(["a", text], "faces.csv")
 
 
-@pytest.mark.parametrize(
-    ("one", "other"), [("Male", "male"), ("big dog", "big_dog"), ("é", "e\u0301"), ("a", "a\u200b")]
-)
+@pytest.mark.parametrize(("one", "other"), [("Male", "male"), ("big dog", "big_dog"), ("é", "e\u0301"), ("a", "a\t")])
 def test_names_that_would_be_one_are_refused(one, other):
     with pytest.raises(DataError, match=r"faces\.csv: .* are both attribute .*rename one"):
         attribute_names([one, other], "faces.csv")

@@ -76,8 +76,8 @@ def interpret(columns: Mapping[str, Column], count: int, where: str) -> Known:
     """Read every column but captions and file names.
 
     Columns of nothing, of numbers, of lists and of many different texts say nothing that can be asked for: they are
-    named in a warning and left out. Raises DataError naming place and column for a split that is none, and for what a spreadsheet
-    would run.
+    named in a warning and left out. Raises DataError naming place and column for a split that is none, and for what a
+    spreadsheet would run.
     """
     splits = identities = np.full(count, -1, np.int64)
     rest: dict[str, Column] = {}
