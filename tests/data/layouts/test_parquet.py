@@ -201,9 +201,7 @@ def test_a_file_that_is_encrypted_says_so(tmp_path):
 )
 def test_a_file_without_pictures_says_what_it_has(column, tmp_path):
     written(tmp_path, {"image": column})
-    with pytest.raises(
-        DataError, match=r"train\.parquet has no pictures: expected a column `image` of .*found image: "
-    ):
+    with pytest.raises(DataError, match=r"train\.parquet has no pictures: expected a column `image` .*found image: "):
         read_raw(tmp_path, "parquet")
     with pytest.raises(DataError, match="none of the layouts"):
         read_raw(tmp_path)
