@@ -40,7 +40,7 @@ BROKEN = {
     "a wrong mapping": (
         MAPPING,
         "idx orig_idx orig_file\n0 1\n",
-        r"mapping\.txt, line 2: '0 1', expected idx, orig_idx",
+        r"mapping\.txt, line 2: '0 1', expected idx",
     ),
     "another original": (
         MAPPING,
