@@ -90,7 +90,7 @@ def test_broken_landmarks_are_one_sentence(how, tmp_path):
 
 def test_captions_of_some_pictures_several_a_picture(tmp_path):
     raw_sets.celeba_csv(tmp_path)
-    lines = '{"file_name": "x/000002.jpg", "text": "a  face"}\n\n{"file_name": "000002.jpg", "text": "again"}\n'
+    lines = '{"file_name": "x/000002.jpg", "text": "a\u2028 face"}\n\n{"file_name": "000002.jpg", "text": "again"}\n'
     raw_sets.write(tmp_path / "metadata.jsonl", lines + '{"file_name": "999999.jpg", "text": "of no picture"}\n')
     assert read_raw(tmp_path).captions == ((), ("a face", "again"), (), (), (), ())
     raw_sets.write(tmp_path / "metadata.jsonl", lines + '{"file_name": "000001.jpg", "caption": "x"}\n')
