@@ -65,7 +65,8 @@ class _ZipMember:
 
     def read(self, most: int) -> bytes:
         with self._archive.open(self._info) as stream:
-            return stream.read(most)
+            # What a member has beyond what it declares is not unpacked either.
+            return stream.read(min(most, self.size + 1))
 
 
 class _TarMember:

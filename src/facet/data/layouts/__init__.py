@@ -38,7 +38,7 @@ def read_raw(root: Path, layout: Layout = "auto") -> RawSet:
     name = _detect(files) if layout == "auto" else layout
     _, read, _ = _READERS[name]
     if files.left_out:
-        reasons = ", ".join(f"{count:,} with {reason}" for reason, count in sorted(files.left_out.items()))
+        reasons = ", ".join(f"{reason} ({count:,})" for reason, count in sorted(files.left_out.items()))
         warnings.warn(f"{root}: {sum(files.left_out.values()):,} files are left out: {reasons}.", stacklevel=2)
     return dataclasses.replace(read(files), layout=name, source=_source(files))
 

@@ -16,6 +16,8 @@ from facet.errors import DataError
 
 _MOST_ROWS = 3_000_000
 _BATCH_ROWS = 65_536
+# Of lists unpacked at once: pyarrow can't keep their texts once.
+_MOST_LISTS = 64 * 2**20
 # pyarrow raises of its own and of Python's; a size that can't be had is a MemoryError.
 _DAMAGE = (pa.ArrowException, OSError, ValueError, KeyError, IndexError, TypeError, RuntimeError, MemoryError)
 
@@ -31,7 +33,7 @@ class Parquet:
             with pq.ParquetFile(source) as file:
                 self.schema: pa.Schema = file.schema_arrow
             # A text may stand in the file once and in the table a million times: it stays once in memory too.
-            texts = [field.name for field in self.schema if pa.types.is_string(field.type)]
+            texts = [f.name for f in self.schema if pa.types.is_string(f.type) or pa.types.is_large_string(f.type)]
             self._file = pq.ParquetFile(source, read_dictionary=texts)
             meta = self._file.metadata
             self.groups = tuple(meta.row_group(k).num_rows for k in range(meta.num_row_groups))
@@ -74,9 +76,8 @@ class Parquet:
         return self._batches([column], [group], min(_BATCH_ROWS, max(1, most // max(1, declared))), most, what)
 
     def _batches(
-        self, columns: Sequence[str], groups: Sequence[int], rows: int, most: int, what: str
+        self, columns: Sequence[str], groups: Sequence[int], rows: int, most: int, what: str, total: int = 0
     ) -> Iterator[pa.RecordBatch]:
-        total = 0
         with self._damage_named():
             for batch in self._file.iter_batches(rows, row_groups=list(groups), columns=list(columns)):
                 total += batch.nbytes
@@ -92,11 +93,13 @@ class Parquet:
         if self.count * len(columns) > MOST_CELLS:
             raise DataError(f"{self.where} has over {MOST_CELLS:,} cells: split it, or drop columns.")
         builders = {name: Builder() for name in columns}
-        if columns:
-            for batch in self._batches(columns, range(len(self.groups)), _BATCH_ROWS, TABLE_BYTES, "columns"):
-                with self._damage_named():
-                    for name in columns:
-                        _extend(builders[name], batch.column(name))
+        for batch in self._cells(columns):
+            with self._damage_named():
+                for name in batch.schema.names:
+                    _extend(builders[name], batch.column(name))
+        for builder in builders.values():
+            # A column with fields of its own is not read, and one without a row is none.
+            builder.fill(self.count if not builder.codes else 0)
         if any(len(builder.codes) != self.count for builder in builders.values()):
             raise DataError(f"{self.where} announces {self.count:,} rows and has others: fetch it again.")
         classes = self._classes()
@@ -105,6 +108,20 @@ class Parquet:
             values, codes = found[name]
             found[name] = [_named(value, classes[name]) for value in values], codes
         return Table(self.where, self.count, found)
+
+    def _cells(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        """Batches of the plain columns, then of those that hold lists."""
+        kinds = {name: self.schema.field(name).type for name in columns}
+        flat = [name for name in columns if not pa.types.is_nested(kinds[name])]
+        lists = [name for name in columns if _is_list(kinds[name])]
+        if flat:
+            yield from self._batches(flat, range(len(self.groups)), _BATCH_ROWS, TABLE_BYTES, "columns")
+        total = 0
+        for group in range(len(self.groups) if lists else 0):
+            rows = min(_BATCH_ROWS, max(1, _MOST_LISTS // max(1, self.size(group))))
+            for batch in self._batches(lists, [group], rows, TABLE_BYTES, "lists", total):
+                total += batch.nbytes
+                yield batch
 
     def _classes(self) -> dict[str, list[str]]:
         """Column -> class names, as Hugging Face notes them in the schema; a broken note is none."""
@@ -127,8 +144,14 @@ def _named(value: object, classes: list[str]) -> object:
     return classes[int(value)] if known else value
 
 
+def _is_list(kind: pa.DataType) -> bool:
+    """Whether it is a list of what has no fields of its own."""
+    lists = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+    return lists and not pa.types.is_nested(kind.value_type)
+
+
 def _extend(builder: Builder, column: pa.Array) -> None:
-    if pa.types.is_nested(column.type) or pa.types.is_null(column.type):
+    if _is_list(column.type) or pa.types.is_null(column.type):
         for value in column.to_pylist():
             builder.add(cell_of(value))
     else:

@@ -225,7 +225,8 @@ def _read_captions(files: Files, ids: tuple[str, ...]) -> tuple[tuple[str, ...],
     """The captions of each picture, in the order of ``ids``; none where there is no such file."""
     captions: dict[str, list[str]] = {name: [] for name in ids}
     if _CAPTIONS in files:
-        for number, line in enumerate(text_of(files, _CAPTIONS).splitlines(), start=1):
+        # Only a line feed ends a line of JSON; a caption may hold what Unicode calls one.
+        for number, line in enumerate(text_of(files, _CAPTIONS).split("\n"), start=1):
             if line.strip():
                 name, text = _caption_of(f"{files.where(_CAPTIONS)}, line {number}", line)
                 captions.get(name, []).append(text)

@@ -36,6 +36,12 @@ _STATES = {
 }
 
 
+# What tables write where they don't know who it is.
+_NOBODY = frozenset({"-1", *(word for word, state in _STATES.items() if state == UNKNOWN)})
+# pandas writes whole numbers so where one of the column is not known.
+_WHOLE = re.compile(r"(-?\d+)\.0+")
+
+
 class Known(NamedTuple):
     """What a table says of each picture, as in RawSet; ``landmarks`` is None where it has none."""
 
@@ -52,7 +58,7 @@ def is_caption(name: str) -> bool:
 
 
 def captions_of(parts: Sequence[Part], count: int) -> tuple[tuple[str, ...], ...]:
-    """The captions of each picture in the order of rows and columns; a picture may have many rows, or none.
+    """The captions of each picture, column by column in the order of rows; a picture may have many rows, or none.
 
     Empty where no table has a caption column.
     """
@@ -69,9 +75,9 @@ def captions_of(parts: Sequence[Part], count: int) -> tuple[tuple[str, ...], ...
 def interpret(columns: Mapping[str, Column], count: int, where: str) -> Known:
     """Read every column but captions and file names.
 
-    Columns of numbers, of lists and of many different texts say nothing that can be asked for: they are named in a
-    warning and left out. Raises DataError naming place and column for a split that is none, and for what a spreadsheet
-    would run.
+    Columns of nothing, of numbers, of lists and of many different texts say nothing that can be asked for: they are
+    named in a warning and left out. Raises DataError naming place and column for a split that is none, and for what a
+    spreadsheet would run.
     """
     splits = identities = np.full(count, -1, np.int64)
     rest: dict[str, Column] = {}
@@ -82,7 +88,8 @@ def interpret(columns: Mapping[str, Column], count: int, where: str) -> Known:
         if folded in _SPLIT:
             splits = _splits(name, column)
         elif folded in _IDENTITY:
-            identities = column.look_up([identity_of(value) for value in column.values], -1, np.int64)
+            known = [-1 if _word(value) in _NOBODY else identity_of(_plain(value)) for value in column.values]
+            identities = column.look_up(known, -1, np.int64)
         elif not (points and folded in _POINTS):
             rest[name] = column
     titles, states, ignored = [], [], []
@@ -95,7 +102,7 @@ def interpret(columns: Mapping[str, Column], count: int, where: str) -> Known:
     if ignored:
         shown = ", ".join(short(name) for name in ignored[:5]) + (" and others" if len(ignored) > 5 else "")
         warnings.warn(
-            f"{where}: no attribute can be made of {shown} (numbers, or over {_MOST_VALUES} texts): left out.",
+            f"{where}: no attribute can be made of {shown} (nothing, numbers, or over {_MOST_VALUES} texts): left out.",
             stacklevel=2,
         )
     attributes = np.stack(states, axis=1) if states else np.empty((count, 0), np.int8)
@@ -114,10 +121,23 @@ def identity_of(value: object) -> int:
     return int.from_bytes(hashlib.sha256(str(value).encode("utf-8", "surrogatepass")).digest()[:8]) >> 1
 
 
+def _plain(value: object) -> str:
+    """A cell as text, 5.0 as 5."""
+    text = str(value)
+    whole = _WHOLE.fullmatch(text)
+    return whole[1] if whole else text
+
+
+def _word(value: object) -> str:
+    return _plain(value).casefold()
+
+
 def _splits(name: str, column: Column) -> np.ndarray:
     found = [-1] * len(column.values)
     for code, value in column.known():
-        word = str(value).casefold()
+        word = _word(value)
+        if _STATES.get(word) == UNKNOWN:
+            continue
         if word not in SPLIT_WORDS:
             raise DataError(
                 f"{column.place_of(code)}, column {name}: {short(value)}, expected train, valid or test, or 0 to 2."
@@ -141,8 +161,10 @@ def _attributes(name: str, column: Column) -> list[tuple[str, np.ndarray]]:
     known = dict(column.known())
     if any(isinstance(value, tuple) for value in known.values()):
         return []
-    words = {code: value.casefold() for code, value in known.items()}
+    words = {code: _word(value) for code, value in known.items()}
     told = {code: word for code, word in words.items() if _STATES.get(word) != UNKNOWN}
+    if not told:
+        return []
     as_classes = name.strip().casefold() in _LABEL
     if not as_classes and all(word in _STATES for word in words.values()):
         return [(name, _binary(column, words))]
@@ -157,7 +179,7 @@ def _attributes(name: str, column: Column) -> list[tuple[str, np.ndarray]]:
                 f"{column.place_of(code)}, column {name}: {short(known[code])} looks like a formula, expected the "
                 "value of an attribute: mend the cell or drop the column."
             )
-    return _categories("" if as_classes else f"{name}_", column, {code: known[code] for code in told})
+    return _categories("" if as_classes else f"{name}_", column, {code: _plain(known[code]) for code in told})
 
 
 def _is_number(word: str) -> bool:

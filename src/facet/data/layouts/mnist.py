@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import gzip
 import io
+import math
 import struct
 import zlib
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -85,28 +86,29 @@ def _read_part(files: Files, name: str) -> _Part:
 def _read_idx(files: Files, name: str, dimensions: int) -> np.ndarray:
     """uint8 of ``dimensions`` axes; its header is the type, 8 for bytes, the number of axes, and their sizes."""
     where = files.where(name)
-    content = files.read(name, TABLE_BYTES)
-    if name.endswith(".gz"):
-        content = _unpack(where, content)
-    head = 4 + 4 * dimensions
-    if len(content) < head or content[:4] != bytes((0, 0, 8, dimensions)):
-        raise DataError(f"{where} is no idx file of bytes with {dimensions} axes: fetch it again.")
-    shape = struct.unpack_from(f">{dimensions}I", content, 4)
-    size = len(content) - head
-    if np.prod([int(side) for side in shape], dtype=object) != size or any(
-        not 0 < side <= _LARGEST_SIDE for side in shape[1:]
-    ):
-        axes = " x ".join(map(str, shape))
-        raise DataError(f"{where} announces {axes} bytes and holds {size}: fetch it again.")
-    return np.frombuffer(content, np.uint8, offset=head).reshape(shape)
+    packed = io.BytesIO(files.read(name, TABLE_BYTES))
+    with gzip.GzipFile(fileobj=packed) if name.endswith(".gz") else packed as stream:
+        header = _read(where, stream, 4 + 4 * dimensions)
+        if len(header) < 4 + 4 * dimensions or header[:4] != bytes((0, 0, 8, dimensions)):
+            raise DataError(f"{where} is no idx file of bytes with {dimensions} axes: fetch it again.")
+        shape = struct.unpack_from(f">{dimensions}I", header, 4)
+        size = math.prod(shape)
+        if size > TABLE_BYTES or not all(0 < side <= _LARGEST_SIDE for side in shape[1:]):
+            raise DataError(f"{where} announces {_axes(shape)} bytes, more than a set has: fetch it again.")
+        # One byte more shows a file that holds more, and a small file that would unpack to gigabytes is left there.
+        content = _read(where, stream, size + 1)
+    if len(content) != size:
+        held = f"{len(content)}" if len(content) < size else "more"
+        raise DataError(f"{where} announces {_axes(shape)} bytes and holds {held}: fetch it again.")
+    return np.frombuffer(content, np.uint8).reshape(shape)
 
 
-def _unpack(where: str, content: bytes) -> bytes:
+def _axes(shape: tuple[int, ...]) -> str:
+    return " x ".join(map(str, shape))
+
+
+def _read(where: str, stream: BinaryIO, size: int) -> bytes:
     try:
-        with gzip.GzipFile(fileobj=io.BytesIO(content)) as stream:
-            unpacked = stream.read(TABLE_BYTES + 1)
+        return stream.read(size)
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{where} is not gzip or is cut off ({error}): fetch it again.") from None
-    if len(unpacked) > TABLE_BYTES:
-        raise DataError(f"{where} unpacks to over {TABLE_BYTES:,} bytes: fetch it again.")
-    return unpacked

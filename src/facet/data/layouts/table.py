@@ -43,7 +43,7 @@ def read(files: Files) -> RawSet:
     if not names or len(names) > _MOST_TABLES:
         raise DataError(f"{files.root} holds {len(names)} tables, expected 1 to {_MOST_TABLES} beside the pictures.")
     ids: dict[str, int] = {}
-    parts, columns, others = [], set(), []
+    parts, others = [], []
     for name in names:
         table = _read_table(files, name)
         column = _file_column(table, pictures, name.rpartition("/")[0])
@@ -52,7 +52,6 @@ def read(files: Files) -> RawSet:
             continue
         found = _resolve(table, column, pictures, name.rpartition("/")[0])
         parts.append(Part(table, np.array([ids.setdefault(picture, len(ids)) for picture in found], np.int64)))
-        columns.add((table.where, column))
         table.columns.pop(column)
     if not parts:
         shown = ", ".join(short(title) for title in list(others[0].columns)[:8])
@@ -136,15 +135,19 @@ class _Pictures:
 
 
 def _file_column(table: Table, pictures: _Pictures, folder: str) -> str | None:
-    """The column that names pictures: of those with a usual name the first that names any, or else any column that
-    does so nearly always, or else the first with a usual name, whose pictures are all missing."""
+    """The column that names pictures: of those with a usual name the first that names any, or else of those that do so
+    nearly always the one with the most different values, or else the first with a usual name, whose pictures are all
+    missing."""
     share = {}
     for title, (values, _) in table.columns.items():
         looked_at = values[:_LOOKED_AT]
         share[title] = sum(bool(pictures.find(cell, folder)) for cell in looked_at) / max(1, len(looked_at))
     folded = {title.casefold(): title for title in table.columns}
     usual = [folded[name] for name in _FILE_COLUMNS if name in folded]
-    nearly = [title for title in table.columns if share[title] >= 0.9]
+    # A column of 0 and 1 would name 0.png and 1.png too.
+    nearly = sorted(
+        (title for title in table.columns if share[title] >= 0.9), key=lambda title: -len(table.columns[title][0])
+    )
     return next(iter([*(title for title in usual if share[title]), *nearly, *usual]), None)
 
 
