@@ -42,7 +42,7 @@ class Options:
 
 @dataclasses.dataclass(frozen=True)
 class Fetched:
-    """What lies in the target now, and its source; ``moved`` of its files, ``moved_bytes``, were fetched by this call."""
+    """What lies in the target now, and its source; ``moved`` of its files were fetched by this call."""
 
     target: Path
     record: Mapping[str, Any]
@@ -100,9 +100,9 @@ class _Fetch:
 
     def run(self) -> Fetched:
         ours = self._present is not None and self._is_ours(self._present)
-        if ours and not self._source.asked_again and not self._options.update:
-            if not record.differing(self._target, self._present):
-                return Fetched(self._target, self._present, 0, 0, self._layout, self._source)
+        settled = ours and not self._source.asked_again and not self._options.update
+        if settled and not record.differing(self._target, self._present):
+            return Fetched(self._target, self._present, 0, 0, self._layout, self._source)
         listing = self._source.listing(self._wanted_revision(ours))
         if listing.record is not None:
             listing = _as_recorded(listing, self._source.name)
@@ -131,16 +131,16 @@ class _Fetch:
         if not ours:
             there = "something without a source.json" if self._present is None else self._present["name"]
             raise DataError(
-                f"{self._target} holds {there}, which is not replaced by {self._name or self._source.name}: name another "
-                "folder (--to FOLDER), or replace it (--force)"
+                f"{self._target} holds {there}, which is not replaced by {self._name or self._source.name}: name "
+                "another folder (--to FOLDER), or replace it (--force)"
             )
         before = self._present["revision"]
         revision = listing.record["revision"] if listing.record else listing.revision
         same_place = listing.record is not None or self._present["kind"] == self._source.kind
         if before != revision and same_place and not self._options.update:
             raise DataError(
-                f"{self._source.name} has changed since it was fetched to {self._target}: add --update to take it as it "
-                "is now, which replaces what is there"
+                f"{self._source.name} has changed since it was fetched to {self._target}: add --update to take it as "
+                "it is now, which replaces what is there"
             )
 
     def _check_no_more(self) -> None:
@@ -152,8 +152,8 @@ class _Fetch:
         more = sorted(set(there) - brought)
         if more:
             raise DataError(
-                f"{self._target} holds {more[0]}, which no fetch has brought ({len(more)} such files): move it elsewhere, "
-                "or let it be lost (--force)"
+                f"{self._target} holds {more[0]}, which no fetch has brought ({len(more)} such files): move it "
+                "elsewhere, or let it be lost (--force)"
             )
 
     def _fetch(self, listing: Listing) -> Fetched:
@@ -251,8 +251,8 @@ def _as_recorded(listing: Listing, where: str) -> Listing:
         file = there.get(entry["path"])
         if file is None or file.size != entry["size"]:
             raise DataError(
-                f"{where} is not whole: {entry['path']} is missing or has another length than its {SOURCE} says; push the "
-                "set again (`facet data push`)"
+                f"{where} is not whole: {entry['path']} is missing or has another length than its {SOURCE} says; push "
+                "the set again (`facet data push`)"
             )
         files.append(dataclasses.replace(file, digests=(("sha256", entry["sha256"]),)))
     return dataclasses.replace(listing, files=tuple(files))
