@@ -29,7 +29,7 @@ from facet.data.datasets import FaceSet, load_faces
 from facet.data.drawn import write_drawn_set
 from facet.data.latents import LatentSet, load_latents
 from facet.data.layouts import read_celeba
-from facet.data.manifest import PrepareParams, write_faces
+from facet.data.manifest import write_faces
 from facet.data.raw import RawSet
 from facet.data.sentences import SentenceSet, load_sentences
 from facet.torchvision_ops import declare_missing
@@ -75,8 +75,10 @@ def raw(raw_folder) -> RawSet:
 @pytest.fixture(scope="session")
 def faces_folder(raw, tmp_path_factory) -> Path:
     """artifacts/faces at 32 px. Read only."""
+    from tests import tiny
+
     folder = tmp_path_factory.mktemp("faces") / "faces"
-    write_faces(raw, PrepareParams(size=32, crop="celeba-148"), folder)
+    write_faces(raw, tiny.prepare_params(), folder)
     return folder
 
 

@@ -24,7 +24,7 @@ from facet.artifacts import (
     whole_folder,
     write_json,
 )
-from facet.data.manifest import PrepareParams, write_faces
+from facet.data.manifest import write_faces
 from facet.diffusion.grids import save_picture
 from facet.errors import ArtifactError
 from facet.models.autoencoder import save_model
@@ -96,7 +96,7 @@ def _picture(folder: Path) -> None:
 
 
 WRITERS = {
-    "faces": lambda folder, raw: write_faces(raw, PrepareParams(size=32, crop="square"), folder / "out"),
+    "faces": lambda folder, raw: write_faces(raw, tiny.prepare_params(crop="square"), folder / "out"),
     "checkpoint": lambda folder, raw: CheckpointStore("s", {}, folder).save(1, {"a": torch.ones(50_000)}, {}),
     "json": lambda folder, raw: write_json(folder / "out", list(range(50_000))),
     "picture": lambda folder, raw: _picture(folder),

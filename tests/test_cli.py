@@ -128,7 +128,7 @@ def test_wrong_params_are_one_sentence_that_names_all(tmp_path, facet_here):
     tiny.write_params(tmp_path, content)
     code, _, errors = facet_here("params")
     assert code == 1
-    assert "unknown key prepare.sise: did you mean size?" in errors
+    assert "unknown key prepare.sise: did you mean size or min_side?" in errors
     assert "unknown section sampel: did you mean sample" in errors
     assert len(errors.splitlines()) == 1
 

@@ -13,7 +13,7 @@ from PIL import Image
 from facet.cli import main
 from facet.data.faces import decode_face
 from facet.data.layouts import read_celeba
-from facet.data.manifest import PrepareParams, write_faces
+from facet.data.manifest import write_faces
 from facet.diffusion.provenance import read_provenance
 from facet.diffusion.saving import load_pipeline, save_pipeline
 from tests import tiny
@@ -187,7 +187,7 @@ def test_an_exported_set_is_read_back_like_raw_data(facet, tmp_path, faces_folde
     drawn = decode_face(raw.read(raw.ids[3]), 32, "none")
     (expected,) = load_pipeline(model)(attributes=raw.attributes[3:4], seeds=[3], output_type="np").images
     assert np.abs(drawn.astype(int) - expected).max() <= 1
-    about = write_faces(raw, PrepareParams(size=32, crop="none"), tmp_path / "faces")
+    about = write_faces(raw, tiny.prepare_params(crop="none"), tmp_path / "faces")
     assert about["size"] == 32
 
 

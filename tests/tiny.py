@@ -10,11 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import torch
 import yaml
 
 from facet.data.attributes import CELEBA_ATTRIBUTES
 from facet.data.captions import write_caption
+from facet.data.manifest import PrepareParams
+from facet.data.splits import HeldOut
 from facet.diffusion.objective import ObjectiveParams
 from facet.diffusion.pipeline import FacePipeline
 from facet.diffusion.sampling import SamplingParams
@@ -63,6 +66,12 @@ LOOP: dict[str, Any] = {
     "checkpoint_every": 6,
     "report_every": 3,
 }
+
+
+def prepare_params(**changes: Any) -> PrepareParams:
+    """Small faces of CelebA's crop; no picture may be put aside as unusable."""
+    plain: dict[str, Any] = {"layout": "auto", "size": SIZE, "crop": "celeba-148", "min_side": 1}
+    return PrepareParams(**plain | {"max_quarantined": 0.0, "held_out": HeldOut(valid=0.1, test=0.1)} | changes)
 
 
 def loop_params(**changes: Any) -> LoopParams:
@@ -193,3 +202,8 @@ def on_one_core() -> None:
 def contents(folder: Path) -> dict[str, bytes]:
     """Relative path -> bytes of every file below ``folder``."""
     return {p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def table(path: Path) -> list[dict[str, Any]]:
+    """The rows of a Parquet file."""
+    return pq.read_table(path).to_pylist()

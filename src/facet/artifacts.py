@@ -40,6 +40,8 @@ EVALUATION = Path("artifacts/evaluation.json")
 REGISTRATION = Path("artifacts/registration.json")
 
 METRICS = Path("metrics")
+# The profile of the faces that were accepted last (`facet data accept`); in git, unlike what the chain makes.
+BASELINE = Path("metrics/baseline.json")
 CURVES = Path("metrics/curves")
 REPORTS = Path("reports")
 REPORT = Path("reports/report.html")
@@ -52,8 +54,9 @@ RUNS = Path("runs")
 
 # Bumped whenever a reader of the older layout would misread the newer one.
 SOURCE_SCHEMA = "facet.source/1"
-FACES_SCHEMA = "facet.faces/2"
-VALIDATION_SCHEMA = "facet.validation/1"
+FACES_SCHEMA = "facet.faces/3"
+PROFILE_SCHEMA = "facet.profile/1"
+VALIDATION_SCHEMA = "facet.validation/2"
 LATENTS_SCHEMA = "facet.latents/1"
 TEXT_SCHEMA = "facet.text/1"
 DENOISER_SCHEMA = "facet.denoiser/2"

@@ -10,11 +10,13 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from facet.data.expectations import SplitShares, ValidateParams, check_faces, exclusive_groups, suite
-from facet.data.manifest import PrepareParams, write_faces
+from facet.data.expectations import check_faces
+from facet.data.manifest import write_faces
+from facet.data.promises import DriftParams, SplitShares, ValidateParams, exclusive_groups, suite
 from facet.data.raw import RawSet
 from facet.errors import ArtifactError, DataError, ParamsError
 from facet.stages import run, validate
+from tests import tiny
 
 # Great Expectations warns of its own imports.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -25,7 +27,9 @@ PARAMS = ValidateParams(
     attribute_share=0.05,
     exclusive=(("Black_Hair", "Blond_Hair", "Gray_Hair"), ("No_Beard", "Goatee")),
     max_contradictory=0.02,
+    bands=(),
     max_leaking=0.0,
+    drift=DriftParams(severity="fail", max_share=0.05, max_shift=0.25),
     min_brightness=10,
     max_brightness=245,
     min_contrast=5,
@@ -57,7 +61,7 @@ def _png(rng: np.random.Generator, low: int = 0, high: int = 256) -> bytes:
 
 
 def verdict_of(raw: RawSet, tmp_path, params: ValidateParams = PARAMS):
-    write_faces(raw, PrepareParams(size=16, crop="none"), tmp_path / "faces")
+    write_faces(raw, tiny.prepare_params(size=16, crop="none"), tmp_path / "faces")
     return check_faces(tmp_path / "faces", params, tmp_path / "docs")
 
 
@@ -136,7 +140,7 @@ def test_a_split_that_is_too_small_stops(tmp_path):
 @pytest.mark.parametrize(
     ("column", "value", "broken"),
     [
-        ("Smiling", 7, "Smiling is -1, 0 or 1"),
+        ("attribute:Smiling", 7, "Smiling is -1, 0 or 1"),
         ("split", "testing", "split is train, valid or test"),
         ("id", "000001.png", "id is unique"),
         ("row", 1, "no two faces share a place in the shards"),
@@ -147,7 +151,7 @@ def test_a_split_that_is_too_small_stops(tmp_path):
 def test_a_bad_value_is_stopped_and_named(tmp_path, column, value, broken):
     faces = tmp_path / "faces"
     lenient = dataclasses.replace(PARAMS, max_leaking=0.1)
-    write_faces(raw_set(), PrepareParams(size=16, crop="none"), faces)
+    write_faces(raw_set(), tiny.prepare_params(size=16, crop="none"), faces)
     values = pq.read_table(faces / "manifest.parquet")[column].to_pylist()
     edit_manifest(faces, column, [*values[:40], value, *values[41:]])
     assert [o.promise.name for o in check_faces(faces, lenient, tmp_path / "docs").broken("fail")] == [broken]
@@ -155,16 +159,16 @@ def test_a_bad_value_is_stopped_and_named(tmp_path, column, value, broken):
 
 def test_a_manifest_that_lacks_a_column_or_rows_is_stopped(tmp_path):
     faces = tmp_path / "faces"
-    write_faces(raw_set(), PrepareParams(size=16, crop="none"), faces)
+    write_faces(raw_set(), tiny.prepare_params(size=16, crop="none"), faces)
     table = pq.read_table(faces / "manifest.parquet")
-    pq.write_table(table.drop_columns(["Smiling"]).slice(0, 99), faces / "manifest.parquet")
+    pq.write_table(table.drop_columns(["attribute:Smiling"]).slice(0, 99), faces / "manifest.parquet")
     failed = [o.promise.name for o in check_faces(faces, PARAMS, tmp_path / "docs").broken("fail")]
     assert failed[:2] == ["the manifest has the columns it announces", "the manifest has one row a face"]
 
 
 def test_a_damaged_manifest_is_one_sentence(tmp_path):
     faces = tmp_path / "faces"
-    write_faces(raw_set(), PrepareParams(size=16, crop="none"), faces)
+    write_faces(raw_set(), tiny.prepare_params(size=16, crop="none"), faces)
     (faces / "manifest.parquet").write_bytes(b"not parquet")
     with pytest.raises(ArtifactError, match="damaged"):
         check_faces(faces, PARAMS, tmp_path / "docs")
@@ -188,7 +192,9 @@ validate:
   attribute_share: 0.05
   exclusive: [[Black_Hair, Blond_Hair, Gray_Hair]]
   max_contradictory: 0.02
+  bands: []
   max_leaking: 0.0
+  drift: {severity: fail, max_share: 0.05, max_shift: 0.25}
   min_brightness: 10
   max_brightness: 245
   min_contrast: 5
@@ -203,7 +209,7 @@ def test_the_step_writes_the_same_bytes_twice_and_nothing_for_faces_that_leak(tm
     faces, out = tmp_path / "artifacts/faces", tmp_path / "artifacts/validation.json"
     written = []
     for _ in range(2):
-        write_faces(raw_set(), PrepareParams(size=16, crop="none"), faces)
+        write_faces(raw_set(), tiny.prepare_params(size=16, crop="none"), faces)
         validate.main()
         written.append(out.read_bytes())
     assert written[0] == written[1]
@@ -212,7 +218,7 @@ def test_the_step_writes_the_same_bytes_twice_and_nothing_for_faces_that_leak(tm
     assert (counts["faces"], counts["warned"]) == (100, 0)
     capsys.readouterr()
 
-    write_faces(raw_set(identities=np.zeros(100, dtype=int)), PrepareParams(size=16, crop="none"), faces)
+    write_faces(raw_set(identities=np.zeros(100, dtype=int)), tiny.prepare_params(size=16, crop="none"), faces)
     with pytest.raises(SystemExit) as raised:
         run(validate.main)
     assert raised.value.code == 1

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 
 from facet.artifacts import digest_file
-from facet.data import manifest
+from facet.data import blocks
 from facet.data.datasets import load_faces, map_tensor
 from facet.data.faces import decode_face
-from facet.data.manifest import PrepareParams, write_faces
+from facet.data.manifest import write_faces
 from facet.errors import ArtifactError, DataError
 from tests import tiny
 
-PARAMS = PrepareParams(size=32, crop="celeba-148")
+PARAMS = tiny.prepare_params()
 
 
 def test_the_bytes_do_not_depend_on_the_core_count(raw, faces_folder, tmp_path, monkeypatch):
@@ -54,7 +54,7 @@ def test_only_attributes_seen_both_ways_are_learnable(faces):
 
 
 def test_several_shards_read_as_one(raw, faces, tmp_path, monkeypatch):
-    monkeypatch.setattr(manifest, "_SHARD_BYTES", 32 * 32 * 3 * 25)
+    monkeypatch.setattr(blocks, "BLOCK_BYTES", 32 * 32 * 3 * 25)
     about = write_faces(raw, PARAMS, tmp_path / "faces")
     assert [shard["count"] for shard in about["shards"]] == [25, 25, 14]
     assert np.array_equal(load_faces(tmp_path / "faces").pixels, faces.pixels)
@@ -66,7 +66,7 @@ def test_a_broken_picture_is_named_and_leaves_the_old_faces(raw, tmp_path):
     write_faces(raw, PARAMS, tmp_path / "faces")
     before = tiny.contents(tmp_path)
     broken = dataclasses.replace(raw, read=lambda name: raw.read(name)[: 700 if name == "000050.jpg" else None])
-    with pytest.raises(DataError, match=r"picture 000050\.jpg: broken JPEG .*; replace it or drop its row"):
+    with pytest.raises(DataError, match=r"1 broken, such as 000050\.jpg \(broken JPEG .*; mend the data"):
         write_faces(broken, PARAMS, tmp_path / "faces")
     assert tiny.contents(tmp_path) == before
     with pytest.raises(DataError, match=r"000050\.jpg"):
@@ -121,4 +121,4 @@ def test_a_shard_cut_short_is_a_sentence(faces_folder, tmp_path):
 @pytest.mark.parametrize("size", [40, 17])
 def test_a_size_that_networks_can_not_halve_is_refused(size):
     with pytest.raises(ValueError, match="multiple of 16"):
-        PrepareParams(size=size, crop="square")
+        tiny.prepare_params(size=size, crop="square")

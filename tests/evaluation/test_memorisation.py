@@ -13,7 +13,7 @@ from accelerate import Accelerator
 from facet.data.datasets import FaceSet, load_faces
 from facet.data.drawn import write_drawn_set
 from facet.data.layouts import read_celeba
-from facet.data.manifest import PrepareParams, write_faces
+from facet.data.manifest import write_faces
 from facet.errors import ArtifactError
 from facet.evaluation.features import extract, judge_extractor
 from facet.evaluation.memorisation import FEATURES, PIXELS, closest_pairs, compare, memorisation, nearest
@@ -29,7 +29,7 @@ from tests import tiny
 def shipped(tmp_path_factory) -> FaceSet:
     """The drawn faces that ship with the repository, at 32 px: enough held-out ones for a percentile."""
     folder = tmp_path_factory.mktemp("shipped") / "faces"
-    write_faces(read_celeba(tiny.ROOT / "sample"), PrepareParams(size=tiny.SIZE, crop="celeba-148"), folder)
+    write_faces(read_celeba(tiny.ROOT / "sample"), tiny.prepare_params(), folder)
     return load_faces(folder)
 
 
@@ -38,7 +38,7 @@ def fresh(tmp_path_factory) -> np.ndarray:
     """Faces of the same kind that nobody was trained on: what a perfect model would draw."""
     folder = tmp_path_factory.mktemp("fresh")
     write_drawn_set(folder / "raw", 160, seed=77)
-    write_faces(read_celeba(folder / "raw"), PrepareParams(size=tiny.SIZE, crop="celeba-148"), folder / "faces")
+    write_faces(read_celeba(folder / "raw"), tiny.prepare_params(), folder / "faces")
     return np.array(load_faces(folder / "faces").pixels)
 
 

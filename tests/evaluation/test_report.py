@@ -61,7 +61,8 @@ def test_the_page_stands_alone_and_is_light(inputs, tmp_path):
     assert len(page) < 5_000_000
     loaded = re.findall(r"(?:src|href|url)\s*[=(]\s*[\"']?([^\"')\s>]+)", page)
     assert loaded
-    assert all(target.startswith(("data:", "#")) for target in loaded), [t for t in loaded if t[0] not in "d#"]
+    assert [t for t in loaded if not t.startswith(("data:", "#"))] == list(BESIDE)
+    assert all(f'<a href="{target}">' in page for target in BESIDE), "links, nothing that is loaded"
     assert "<script" not in page
     assert "<html lang=" in page
     assert all("alt=" in image for image in re.findall(r"<img[^>]*>", page))
@@ -97,6 +98,8 @@ def test_a_missing_curve_is_named(inputs, tmp_path):
     assert not (tmp_path / "report.html").exists()
 
 
+# Pages about the data, linked to and lying beside the report.
+BESIDE = ("data_docs/index.html", "data.html")
 VOID = {"br", "hr", "img", "input", "link", "meta"}
 
 
@@ -143,7 +146,7 @@ def test_the_page_is_well_nested_with_and_without_the_optional_parts(bare, input
     found = parsed(page)
     assert (found.wrong, found.open) == ([], [])
     assert len(found.ids) == len(set(found.ids))
-    assert {target.removeprefix("#") for target in found.targets} <= set(found.ids)
+    assert {target.removeprefix("#") for target in found.targets} - set(BESIDE) <= set(found.ids)
     assert ('id="copies"' in page) is not bare
     assert ("Light and sharpness" in page) is not bare
 

@@ -202,18 +202,20 @@ def test_a_params_file_with_a_wrong_key_is_one_sentence(broken):
     content["prepare"]["sise"] = content["prepare"].pop("size")
     tiny.write_params(broken, content)
     said = last_error(dvc(broken, "repro", "prepare", fails=True))
-    assert "unknown key prepare.sise: did you mean size?" in said
+    assert "unknown key prepare.sise: did you mean size or min_side?" in said
     assert not (broken / "artifacts/faces").exists()
 
 
-def test_a_truncated_picture_is_one_sentence_and_leaves_nothing_behind(broken):
+def test_truncated_pictures_are_one_sentence_and_leave_nothing_behind(broken):
     archive = broken / "sample/img_align_celeba.zip"
     with zipfile.ZipFile(archive) as pictures:
         contents = {name: pictures.read(name) for name in pictures.namelist()}
-    contents["img_align_celeba/000007.jpg"] = contents["img_align_celeba/000007.jpg"][:900]
+    for name in ("000007.jpg", "000009.jpg", "000030.jpg"):
+        contents[f"img_align_celeba/{name}"] = contents[f"img_align_celeba/{name}"][:900]
     with zipfile.ZipFile(archive, "w") as pictures:
         for name, content in contents.items():
             pictures.writestr(name, content)
-    assert "picture 000007.jpg" in last_error(dvc(broken, "repro", "prepare", fails=True))
+    said = last_error(dvc(broken, "repro", "prepare", fails=True))
+    assert "3 of 120 pictures can't be used: 3 broken, such as 000007.jpg" in said
     assert not list((broken / "artifacts").glob("*faces*"))
     assert not list((broken / "artifacts").glob(".*partial"))

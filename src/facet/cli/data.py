@@ -1,4 +1,4 @@
-"""``facet data …``: what lies in data/."""
+"""``facet data …``: what the data is, what changed in it, which of it later data is held against, and its mirror."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from typing import Annotated
 
 import typer
 
+from facet.cli import data_pages
 from facet.cli.options import AsJson
 
-app = typer.Typer(no_args_is_help=True, help="The raw data: mirror it to a bucket.")
+app = typer.Typer(
+    no_args_is_help=True, help="The data: a page about it, what changed in it, what was accepted, a mirror of it."
+)
 
-
-@app.callback()
-def _data() -> None:
-    """The raw data: mirror it to a bucket."""
+for _command in (data_pages.report, data_pages.diff, data_pages.accept):
+    app.command(_command.__name__)(_command)
 
 
 @app.command()

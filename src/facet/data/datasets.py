@@ -12,6 +12,9 @@ import pyarrow.parquet as pq
 from facet.artifacts import FACES_SCHEMA, read_json
 from facet.errors import ArtifactError
 
+# What the manifest's columns of attributes start with: an attribute may have any name, "split" too.
+ATTRIBUTE = "attribute:"
+
 
 @dataclasses.dataclass(frozen=True)
 class FaceSet:
@@ -52,7 +55,8 @@ def load_faces(folder: Path) -> FaceSet:
     """Open ``artifacts/faces``; pixels of a single shard stay memory-mapped. Raises ArtifactError where damaged."""
     about = read_json(folder / "faces.json", FACES_SCHEMA)
     table = pq.read_table(folder / "manifest.parquet")
-    attributes = np.stack([table[name].to_numpy() for name in about["attributes"]], axis=1)
+    columns = [table[f"{ATTRIBUTE}{name}"].to_numpy() for name in about["attributes"]]
+    attributes = np.stack(columns, axis=1) if columns else np.empty((table.num_rows, 0), np.int8)
     return FaceSet(
         pixels=read_shards(folder, about["shards"], "faces"),
         attributes=np.ascontiguousarray(attributes),

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 import dataclasses
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow.parquet as pq
-from PIL import Image
 
 from facet.data.attributes import ABSENT, PRESENT
 from facet.data.datasets import FaceSet
@@ -20,6 +17,7 @@ from facet.data.latents import LatentSet
 from facet.evaluation.altered import Altered
 from facet.evaluation.latents import colours, means, walk
 from facet.evaluation.memorisation import FEATURES, PIXELS, Pair, closest_pairs
+from facet.evaluation.page import picture
 from facet.evaluation.reconstruction import psnr
 from facet.evaluation.record import Evaluation
 from facet.evaluation.samples import SampleSet
@@ -28,9 +26,6 @@ from facet.evaluation.scores import interval_of
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL
 
-# Pictures make the page's size: up to 64 px they are shown to the pixel, larger ones are shrunk to 128 px and
-# compressed, so that the page stays below 2 MB whatever the model draws.
-_LOSSLESS, _LARGEST = 64, 128
 _GRID = 24
 _CONTRASTS, _COLUMNS = 8, 6
 _PAIRS = 10
@@ -42,20 +37,6 @@ _LIGHT = ("brightness", "contrast", "sharpness")
 
 
 # --- pictures ---------------------------------------------------------------------------------------------------------
-
-
-def picture(face: np.ndarray) -> str:
-    """uint8 [h, w, 3] as a data URI."""
-    image = Image.fromarray(np.ascontiguousarray(face))
-    buffer = io.BytesIO()
-    if max(image.size) <= _LOSSLESS:
-        kind = "png"
-        image.save(buffer, format="PNG", optimize=True)
-    else:
-        kind = "jpeg"
-        image.thumbnail((_LARGEST, _LARGEST), Image.Resampling.LANCZOS)
-        image.save(buffer, format="JPEG", quality=90, subsampling=0)
-    return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
 
 
 @dataclasses.dataclass(frozen=True)

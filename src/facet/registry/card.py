@@ -68,7 +68,7 @@ def render_card(said: CardParams, facts: CardFacts) -> str:
         ("Attributes", ", ".join(f"`{name}`" for name in facts.attributes) + "."),
         ("Scores", _scores(facts.evaluation)),
         ("Balance", _balance(facts.evaluation)),
-        ("Licence", said.model_licence),
+        ("Licence", licence_of_model(said, facts.faces)),
         ("How it was made", _params(facts.params)),
         ("Lineage", _table(("what", "value"), flatten(facts.lineage).items())),
     ]
@@ -163,11 +163,30 @@ def _inpainting(row: Mapping[str, Any]) -> str:
     )
 
 
+def licence_of_data(said: CardParams, faces: Mapping[str, Any]) -> str:
+    """That which came with the data (`facet fetch`); where none did, what params.yaml says."""
+    licence = _licence(faces)
+    return f"{licence['name']}: {licence['terms']} ({licence['url']})" if licence else said.data_licence
+
+
+def licence_of_model(said: CardParams, faces: Mapping[str, Any]) -> str:
+    """What params.yaml says, and what the data adds to it."""
+    if _licence(faces).get("non_commercial"):
+        return f"{said.model_licence} Learned from data for non-commercial use only, which binds the model too."
+    return said.model_licence
+
+
+def _licence(faces: Mapping[str, Any]) -> Mapping[str, Any]:
+    return (faces.get("source") or {}).get("licence") or {}
+
+
 def _data(said: CardParams, faces: Mapping[str, Any]) -> str:
+    source = faces.get("source") or {}
+    fetched = f" Fetched as `{source['name']}`." if source.get("name") else ""
     splits = ", ".join(f"{count} {name}" for name, count in faces.get("splits", {}).items())
     return (
-        f"{said.data}\n\n{faces.get('count')} faces ({splits}), crop `{faces.get('crop')}`, resized to "
-        f"{faces.get('size')} px ({faces.get('resize')}).\n\nLicence of the data: {said.data_licence}"
+        f"{said.data}{fetched}\n\n{faces.get('count')} faces ({splits}), crop `{faces.get('crop')}`, resized to "
+        f"{faces.get('size')} px ({faces.get('resize')}).\n\nLicence of the data: {licence_of_data(said, faces)}"
     )
 
 

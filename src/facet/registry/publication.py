@@ -26,7 +26,7 @@ from facet.artifacts import (
 from facet.diffusion.pipeline import FacePipeline
 from facet.diffusion.saving import save_pipeline
 from facet.registry import lineage, mlflow_registry
-from facet.registry.card import CardFacts, render_card
+from facet.registry.card import CardFacts, licence_of_data, licence_of_model, render_card
 from facet.registry.mlflow_registry import Bundle, RegisterParams
 from facet.registry.predecessor import Predecessor, predecessor
 from facet.tracking.live import NOT_MIRRORED, live_key
@@ -156,8 +156,8 @@ def _record(
         "protocol": protocol,
         "protocol_digest": digest_json(protocol),
         "faces_digest": digest_json(faces),
-        "data_licence": params.card.data_licence,
-        "model_licence": params.card.model_licence,
+        "data_licence": licence_of_data(params.card, faces),
+        "model_licence": licence_of_model(params.card, faces),
     }
 
 

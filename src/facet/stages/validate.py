@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from facet import artifacts
-from facet.data.expectations import ValidateParams, check_faces, listed
+from facet.data.expectations import check_faces, comparable_baseline, listed
+from facet.data.promises import ValidateParams
 from facet.params import read_section
 from facet.stages import run
 
@@ -16,7 +17,10 @@ def main() -> None:
     # A verdict that no longer holds must not lie there when the new one is bad.
     for path in (artifacts.VALIDATION, metrics):
         path.unlink(missing_ok=True)
-    verdict = check_faces(artifacts.FACES, params, artifacts.DATA_DOCS)
+    baseline = comparable_baseline(artifacts.FACES, artifacts.BASELINE)
+    if baseline is None:
+        print("validate: the faces accepted last are another set; `facet data accept` takes these as they are")
+    verdict = check_faces(artifacts.FACES, params, artifacts.DATA_DOCS, baseline)
     if warned := verdict.broken("warn"):
         print(f"validate: warning: {len(warned)} expectations don't hold: {listed(warned, most=1)}")
     verdict.raise_if_failed(artifacts.FACES, artifacts.DATA_DOCS)

@@ -68,9 +68,7 @@ def is_public(address: str) -> bool:
 def _host(name: str) -> str:
     bare = _bare(name.strip())
     if not bare or "/" in bare or "@" in bare or "*" in bare:
-        raise ParamsError(
-            f"the allowed host is given as {name!r}, expected a name or an address, maybe with :PORT"
-        )
+        raise ParamsError(f"the allowed host is given as {name!r}, expected a name or an address, maybe with :PORT")
     return bare
 
 

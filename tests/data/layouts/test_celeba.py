@@ -86,7 +86,10 @@ BROKEN_TABLES = {
         lambda d: (d / TABLE).rename(d / "list_attr_celebA.txt"),
         r"list_attr_celeba\.txt is missing: did you mean list_attr_celebA\.txt",
     ),
-    "no partition": (lambda d: (d / PARTITION).unlink(), f"{PARTITION} is missing"),
+    "partition misspelt": (
+        lambda d: (d / PARTITION).rename(d / "list_eval_partitions.txt"),
+        r"list_eval_partition\.txt is missing: did you mean list_eval_partitions\.txt",
+    ),
     "wrong value": (
         lambda d: edit(d / TABLE, 7, lambda line: line.replace(" 1", " 2", 1)),
         rf"{TABLE}, line 7, column \w+: '2', expected -1 \(absent\), 0 \(unknown\) or 1",
@@ -171,7 +174,7 @@ def test_a_member_that_is_damaged_is_named_when_it_is_read(method, folder):
     content[at : at + 400] = b"\xff" * 400
     (folder / ARCHIVE).write_bytes(content)
     raw = read_celeba(folder)
-    with pytest.raises(DataError, match=r"member 000005\.jpg is damaged"):
+    with pytest.raises(DataError, match=r"member img_align_celeba/000005\.jpg is damaged"):
         raw.read("000005.jpg")
 
 
@@ -183,5 +186,5 @@ def test_a_locked_member_is_named(folder):
     content[local - 30 + 6] |= 1
     content[central - 46 + 8] |= 1
     (folder / ARCHIVE).write_bytes(content)
-    with pytest.raises(DataError, match=r"member 000005\.jpg is damaged .*password"):
+    with pytest.raises(DataError, match=r"member img_align_celeba/000005\.jpg is damaged .*password"):
         read_celeba(folder).read("000005.jpg")
