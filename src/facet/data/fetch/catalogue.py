@@ -34,10 +34,11 @@ class Licence:
 
 @dataclasses.dataclass(frozen=True)
 class Mirror:
-    """One place of a set, the files to take there (all where empty), and the layout they are in."""
+    """One place of a set, the files to take there (all where empty), and the layout they are in, None where facet reads
+    none such."""
 
     given: str
-    layout: str
+    layout: str | None
     only: tuple[str, ...] = ()
 
 
@@ -102,7 +103,7 @@ CATALOGUE = {
             _CELEBA,
             (
                 Mirror("hf:korexyz/celeba-hq-256x256", "parquet"),
-                Mirror("kaggle:badasstechie/celebahq-resized-256x256", "folder"),
+                Mirror("kaggle:badasstechie/celebahq-resized-256x256", None),
             ),
         ),
         KnownSet(
@@ -120,14 +121,14 @@ CATALOGUE = {
             _FFHQ,
             (
                 Mirror("hf:merkol/ffhq-256", "parquet"),
-                Mirror("kaggle:arnaud58/flickrfaceshq-dataset-ffhq", "folder"),
+                Mirror("kaggle:arnaud58/flickrfaceshq-dataset-ffhq", None),
             ),
         ),
         KnownSet(
             "cartoon-faces",
             "10,000 drawn avatars of Google's Cartoon Set at 500 x 500 with 18 attributes",
             _CARTOON,
-            (Mirror("hf:cgarciae/cartoonset", "cartoonset", only=("data/cartoonset10k.tgz",)),),
+            (Mirror("hf:cgarciae/cartoonset", None, only=("data/cartoonset10k.tgz",)),),
         ),
         KnownSet(
             "mnist",

@@ -42,7 +42,7 @@ class _Parts:
         return f"{hashlib.md5(b''.join(self._sums), usedforsecurity=False).hexdigest()}-{len(self._sums)}"
 
 
-def digests(path: Path, wanted: Iterable[tuple[str, str]], progress: tqdm) -> tuple[str, str | None]:
+def digests(path: Path, wanted: Iterable[tuple[str, str]], progress: tqdm | None = None) -> tuple[str, str | None]:
     """The file's SHA-256, and the kind of the first of the ``wanted`` digests that it does not have."""
     size = path.stat().st_size
     sha256 = hashlib.sha256()
@@ -51,7 +51,8 @@ def digests(path: Path, wanted: Iterable[tuple[str, str]], progress: tqdm) -> tu
         while block := stream.read(_BLOCK):
             for hasher in (sha256, *(hasher for *_, hasher in others)):
                 hasher.update(block)
-            progress.update(len(block))
+            if progress is not None:
+                progress.update(len(block))
     found = sha256.hexdigest()
     for kind, value in wanted:
         if kind == "sha256" and value != found:

@@ -30,8 +30,8 @@ class Download:
     def __init__(self, origin: Origin, file: RemoteFile, path: Path, limits: Limits, progress: tqdm):
         self._origin, self._file, self._path, self._limits, self._progress = origin, file, path, limits, progress
         self._partial = Partial(path, file, limits.piece)
-        self._patience = Patience(limits, f"{file.path} from {origin.host}")
         self._stopped = threading.Event()
+        self._patience = Patience(limits, f"{file.path} from {origin.host}", self._stopped)
         self._counted = self._partial.bytes_there
         progress.update(self._counted)
 
@@ -42,14 +42,13 @@ class Download:
         announces. What has arrived is kept for the next try, unless it is wrong.
         """
         while True:
-            resumed = self._partial.resumed
             try:
                 self._fetch()
             except OSError as error:
                 raise DataError(f"{self._path} can't be written: {error.strerror}; what arrived is kept") from error
             finally:
                 self._partial.close()
-            found = self._check(resumed)
+            found = self._check()
             if found is not None:
                 self._partial.finish(self._path)
                 return found
@@ -58,15 +57,18 @@ class Download:
             self._partial = Partial(self._path, self._file, self._limits.piece)
             self._uncount()
 
-    def _check(self, resumed: bool) -> str | None:
+    def _check(self) -> str | None:
         """The SHA-256 of what arrived; None where it is wrong and may be so because of an earlier fetch."""
         length = self._partial.path.stat().st_size
-        with bar(length, f"check of {self._path.name}", unit="B") as progress:
-            progress.unit_scale = True
+        # Small files are checked side by side, and in no time.
+        large = length > self._limits.piece
+        with bar(length, f"check of {self._path.name}", unit="B") if large else contextlib.nullcontext() as progress:
+            if progress is not None:
+                progress.unit_scale = True
             found, wrong = digests(self._partial.path, self._file.digests, progress)
         if wrong is None:
             return found
-        if resumed:
+        if self._partial.resumed:
             return None
         self._partial.remove()
         raise HostError(

@@ -6,10 +6,12 @@ or killed; the next one goes on. Only when all are there and checked do they tak
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import fcntl
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -22,7 +24,7 @@ from facet.data.fetch.download import Download, check_space
 from facet.data.fetch.limits import HostError, Limits
 from facet.data.fetch.links import endpoints
 from facet.data.fetch.listing import Listing, RemoteFile, Source
-from facet.data.fetch.places import Place, places
+from facet.data.fetch.places import places
 from facet.data.fetch.web import Web
 from facet.errors import DataError, FacetError, UnreachableError
 from facet.progress import bar
@@ -70,9 +72,10 @@ def fetch(given: str, target: Path, options: Options) -> Fetched:
     catalogue.check_accepted(given, about, options.accept_licence)
     present = record.read(target)
     failures: list[FacetError] = []
-    for place in places(given, options.mirrors, web, present and present["kind"]):
+    for place in places(given, options.mirrors, present and present["kind"]):
         try:
-            return _Fetch(place, given if known else None, target, present, about, options).run()
+            source = place.source(web)
+            return _Fetch(source, place.layout, given if known else None, target, present, about, options).run()
         except (HostError, UnreachableError) as error:
             failures.append(error)
     if len(failures) == 1:
@@ -88,14 +91,15 @@ class _Fetch:
 
     def __init__(
         self,
-        place: Place,
+        source: Source,
+        layout: str | None,
         name: str | None,
         target: Path,
         present: Mapping[str, Any] | None,
         licence: Mapping[str, Any] | None,
         options: Options,
     ):
-        self._source, self._layout, self._target, self._present = place.source, place.layout, target, present
+        self._source, self._layout, self._target, self._present = source, layout, target, present
         self._name, self._licence, self._options = name, licence, options
 
     def run(self) -> Fetched:
@@ -105,12 +109,21 @@ class _Fetch:
             return Fetched(self._target, self._present, 0, 0, self._layout, self._source)
         listing = self._source.listing(self._wanted_revision(ours))
         if listing.record is not None:
+            self._check_mirrors(listing.record)
             listing = _as_recorded(listing, self._source.name)
             catalogue.check_accepted(self._source.name, listing.record["licence"], self._options.accept_licence)
             ours = ours or _identity(self._present) == _identity(listing.record)
-        names.check_together((file.path for file in listing.files), self._source.name)
+        names.check_together((SOURCE, *(file.path for file in listing.files)), self._source.name)
         self._check_target(ours, listing)
         return self._fetch(listing)
+
+    def _check_mirrors(self, content: Mapping[str, Any]) -> None:
+        """Raises HostError where a set was asked for by its name and the mirror holds another."""
+        if self._name is not None and content["name"] != self._name:
+            raise HostError(
+                f"{self._source.name} holds {content['name']} and not {self._name}: name its own mirror, or "
+                "fetch it by that address"
+            )
 
     def _is_ours(self, present: Mapping[str, Any]) -> bool:
         """Whether what lies in the target is an earlier fetch of the same."""
@@ -158,6 +171,10 @@ class _Fetch:
 
     def _fetch(self, listing: Listing) -> Fetched:
         scratch = self._target.with_name(f".{self._target.name}.fetch")
+        with _alone(scratch):
+            return self._gather(listing, scratch)
+
+    def _gather(self, listing: Listing, scratch: Path) -> Fetched:
         folder = scratch / digest_json([self._source.kind, self._source.name])[:16]
         folder.mkdir(parents=True, exist_ok=True)
         total = sum(file.size or 0 for file in listing.files)
@@ -202,8 +219,9 @@ class _Fetch:
             return file.path, (path.stat().st_size, sha256)
 
         # A large file moves in several pieces at once by itself.
-        small = [file for file in wanted if file.size is not None and file.size <= limits.piece]
-        large = [file for file in wanted if file not in small]
+        small, large = [], []
+        for file in wanted:
+            (small if file.size is not None and file.size <= limits.piece else large).append(file)
         done = {}
         with ThreadPoolExecutor(2 * limits.at_once) as pool:
             try:
@@ -223,11 +241,12 @@ class _Fetch:
 
     def _swap(self, whole: Mapping[str, Any], kept: Mapping[str, Any], folder: Path) -> None:
         """Give the gathered files the target's name. Killed in between, the same fetch finds all of them again."""
+        listed = {entry["path"] for entry in whole["files"]}
         for path in sorted(folder.rglob("*"), reverse=True):
             name = path.relative_to(folder).as_posix()
             if path.is_dir() and not any(path.iterdir()):
                 path.rmdir()
-            elif not path.is_dir() and name not in {entry["path"] for entry in whole["files"]}:
+            elif not path.is_dir() and name not in listed:
                 path.unlink()
         for name in kept:
             os.replace(self._target / name, names.below(folder, name))
@@ -237,6 +256,22 @@ class _Fetch:
         if self._target.exists():
             os.replace(self._target, old)
         os.replace(folder, self._target)
+
+
+@contextlib.contextmanager
+def _alone(scratch: Path) -> Iterator[None]:
+    """Raises DataError where another process fetches to the same target, whose pieces would mix with ours."""
+    scratch.mkdir(parents=True, exist_ok=True)
+    lock = os.open(scratch, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(lock)
+        raise DataError(f"another fetch is filling {scratch}: wait for its end, or stop it") from error
+    try:
+        yield
+    finally:
+        os.close(lock)
 
 
 def _identity(content: Mapping[str, Any] | None) -> tuple[str, str] | None:
@@ -250,7 +285,7 @@ def _as_recorded(listing: Listing, where: str) -> Listing:
     for entry in listing.record["files"]:
         file = there.get(entry["path"])
         if file is None or file.size != entry["size"]:
-            raise DataError(
+            raise HostError(
                 f"{where} is not whole: {entry['path']} is missing or has another length than its {SOURCE} says; push "
                 "the set again (`facet data push`)"
             )

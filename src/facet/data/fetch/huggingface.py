@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from facet.artifacts import SOURCE
 from facet.data.fetch import names
 from facet.data.fetch.limits import HostError
 from facet.data.fetch.listing import Listing, RemoteFile
@@ -109,7 +110,11 @@ class HuggingFace:
         if self._only:
             return path in self._only
         name = path.rpartition("/")[2]
-        return not name.startswith(".") and (name.lower().endswith(_TAKEN) or name.upper().startswith("LICEN"))
+        return (
+            path != SOURCE
+            and not name.startswith(".")
+            and (name.lower().endswith(_TAKEN) or name.upper().startswith("LICEN"))
+        )
 
 
 def endpoint() -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import random
 import threading
-import time
 
 from facet.errors import DataError, UnreachableError
 
@@ -14,7 +13,7 @@ GIB = 1 << 30
 
 
 class InterruptedTransferError(Exception):
-    """A transfer that another try may finish. ``wait_s`` is what the server asks to wait, None where it says nothing."""
+    """A transfer that another try may finish. ``wait_s`` is what the server asks to wait, None where it says none."""
 
     def __init__(self, reason: str, wait_s: float | None = None):
         super().__init__(reason)
@@ -57,8 +56,10 @@ class Limits:
 class Patience:
     """Counts the failures of one transfer, waits after each, and gives up in one sentence. Several threads share it."""
 
-    def __init__(self, limits: Limits, what: str):
+    def __init__(self, limits: Limits, what: str, stopped: threading.Event | None = None):
         self._limits, self._what = limits, what
+        # Ends a wait: nobody should have to sit one out after Ctrl-C.
+        self._stopped = stopped or threading.Event()
         self._lock = threading.Lock()
         self._in_a_row = self._in_all = self._changes = 0
 
@@ -85,6 +86,6 @@ class Patience:
         if error.wait_s is None:
             doubled = limits.first_wait_s * 2.0 ** (row - 1)
             # Spread out, so that many clients of a server that fell over don't come back in the same moment.
-            time.sleep(min(limits.longest_wait_s, doubled) * random.uniform(0.5, 1.0))
+            self._stopped.wait(min(limits.longest_wait_s, doubled) * random.uniform(0.5, 1.0))
         else:
-            time.sleep(error.wait_s)
+            self._stopped.wait(error.wait_s)

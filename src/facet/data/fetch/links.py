@@ -73,8 +73,8 @@ class Kaggle(_Links):
         if user:
             web.authorize(endpoint, "Basic " + base64.b64encode(f"{user}:{key}".encode()).decode())
         denied = (
-            f"Kaggle does not give {given} away without more: set KAGGLE_USERNAME and KAGGLE_KEY (kaggle.com, Settings, "
-            "Create New Token), accept the set's terms there, and run the same command again"
+            f"Kaggle does not give {given} away without more: set KAGGLE_USERNAME and KAGGLE_KEY (kaggle.com, "
+            "Settings, Create New Token), accept the set's terms there, and run the same command again"
         )
         missing = f"Kaggle knows no data set {given}: check OWNER/NAME in the address of its page"
         zipped = RemoteFile(f"{given.partition('/')[2]}.zip", None, f"{endpoint}/api/v1/datasets/download/{given}")

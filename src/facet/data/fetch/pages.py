@@ -26,18 +26,18 @@ def explain(name: str, host: str, page: bytes) -> FacetError:
     text = page.decode("utf-8", "replace").lower()
     if "quota" in text or "too many users have viewed" in text:
         return UnreachableError(
-            f"{host} sends a page in place of {name}: too many people fetched it and its quota is used up; run the same "
-            "command tomorrow, or use another mirror (--mirror URL)"
+            f"{host} sends a page in place of {name}: too many people fetched it and its quota is used up; run the "
+            "same command tomorrow, or use another mirror (--mirror URL)"
         )
     if "virus" in text:
         return HostError(
-            f"{host} sends a page in place of {name}: it asks to confirm a file too large for its virus scan; fetch that "
-            "file in a browser and give its folder as the source, or use another mirror (--mirror URL)"
+            f"{host} sends a page in place of {name}: it asks to confirm a file too large for its virus scan; fetch "
+            "that file in a browser and give its folder as the source, or use another mirror (--mirror URL)"
         )
     if any(word in text for word in ("sign in", "log in", "login", "signin", "password")):
         return HostError(
-            f"{host} sends a log-in page in place of {name}: it needs credentials, which are taken from the environment "
-            "(docs/fetching.md), or use another mirror (--mirror URL)"
+            f"{host} sends a log-in page in place of {name}: it needs credentials, which are taken from the "
+            "environment (docs/fetching.md), or use another mirror (--mirror URL)"
         )
     return HostError(
         f"{host} sends a web page in place of {name}: check the address in a browser, or use another mirror (--mirror "

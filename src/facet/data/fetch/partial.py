@@ -97,7 +97,8 @@ class Partial:
 
     def close(self) -> None:
         """Keep what is there for the next try."""
-        if self._have:
+        # A small file that is whole gets its name at once, and a set may hold very many of them.
+        if self._have and not (self.total is not None and self.bytes_there == self.total <= self._piece):
             self.save()
         os.close(self._stream)
         if not self._have and self.total != 0 and self.path.stat().st_size == 0:

@@ -25,7 +25,7 @@ def is_raw_data(target: Path) -> bool:
 
 
 def pin(target: Path, source: Source) -> str | None:
-    """Write data.dvc for what lies in ``target``; returns the source that DVC asks from now on, None where it asks none.
+    """Write data.dvc for what lies in ``target``; returns the source that DVC asks from now on, or None.
 
     Raises FacetError, with data.dvc as it was, where DVC refuses.
     """
@@ -55,6 +55,6 @@ def _dvc(root: Path, *arguments: str) -> None:
     if done.returncode:
         said = " ".join(done.stderr.split()) or f"exit code {done.returncode}"
         raise FacetError(
-            f"the data is there, but `dvc {' '.join(arguments)}` could not pin it ({said[-300:]}): mend that and run the "
-            "same command again, or add --no-pin"
+            f"the data is there, but `dvc {' '.join(arguments)}` could not pin it ({said[-300:]}): mend that and run "
+            "the same command again, or add --no-pin"
         )

@@ -17,29 +17,36 @@ from facet.errors import ParamsError, did_you_mean
 
 @dataclasses.dataclass(frozen=True)
 class Place:
-    """A source, and the layout its files are in where the catalogue knows it."""
+    """An address, the files to take there (all where empty), and their layout where the catalogue knows it."""
 
-    source: Source
-    layout: str | None
+    given: str
+    layout: str | None = None
+    only: tuple[str, ...] = ()
+
+    def source(self, web: Web) -> Source:
+        """What stands there. Raises HostError where that is nothing, ParamsError for an address that is none."""
+        return _source(self.given, web, self.only)
 
 
-def places(given: str, mirrors: Sequence[str], web: Web, before: str | None) -> Iterator[Place]:
-    """The mirrors that were given (`--mirror`, then FACET_MIRROR of the environment), then those of the catalogue.
+def places(given: str, mirrors: Sequence[str], before: str | None) -> Iterator[Place]:
+    """The mirrors that were given (`--mirror`, then FACET_MIRROR of the environment), then those of the catalogue, or
+    ``given`` itself where that is an address.
 
-    Of the latter those of kind ``before``, which an earlier fetch used, go first. Each is made when it is its turn.
-    Raises ParamsError for an address that is none.
+    Of the catalogue's those of kind ``before``, which an earlier fetch used, go first. Raises ParamsError for an empty
+    address.
     """
     if not given or given != given.strip():
         raise ParamsError(f"the source is given as {given!r}, expected a name or an address: see `facet fetch --help`")
     known = CATALOGUE.get(given)
+    yield from map(Place, mirrors)
+    if known is None:
+        yield Place(given)
+        return
     own = os.environ.get("FACET_MIRROR")
-    for mirror in (*mirrors, *([f"{own.rstrip('/')}/{given}"] if own and known else [])):
-        yield Place(_source(mirror, web), None)
-    if known is None and not mirrors:
-        yield Place(_source(given, web), None)
-    elif known is not None:
-        for mirror in sorted(known.mirrors, key=lambda mirror: mirror.given.partition(":")[0] != before):
-            yield Place(_source(mirror.given, web, mirror.only), mirror.layout)
+    if own:
+        yield Place(f"{own.rstrip('/')}/{given}")
+    for mirror in sorted(known.mirrors, key=lambda mirror: mirror.given.partition(":")[0] != before):
+        yield Place(mirror.given, mirror.layout, mirror.only)
 
 
 def _source(given: str, web: Web, only: tuple[str, ...] = ()) -> Source:

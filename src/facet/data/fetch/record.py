@@ -61,7 +61,7 @@ def check_record(content: Any) -> dict[str, Any]:
     if not good or not all(_is_file(entry) for entry in content["files"]):
         raise DataError(f"{SOURCE} is not of the form {SOURCE_SCHEMA}: fetch the set again, or remove the file")
     paths = [names.clean(entry["path"], SOURCE) for entry in content["files"]]
-    names.check_together(paths, SOURCE)
+    names.check_together((SOURCE, *paths), SOURCE)
     return content
 
 

@@ -62,7 +62,8 @@ class Web:
                 yield response
                 return
         raise HostError(
-            f"{first.hostname} redirects more than {self.limits.redirects} times: check the address, or use another mirror"
+            f"{first.hostname} redirects more than {self.limits.redirects} times: check the address, or use another "
+            "mirror"
         )
 
     def json(self, url: str, hints: Mapping[int, str]) -> tuple[Any, str | None]:
@@ -73,7 +74,8 @@ class Web:
             try:
                 with self.open(url, {"Accept": "application/json"}, hints) as response:
                     body = b"".join(self._answer(response, str(host)))
-                    return json.loads(body), response.links.get("next", {}).get("url")
+                    following = response.links.get("next", {}).get("url")
+                    return json.loads(body), following and urljoin(url, following)
             except InterruptedTransferError as error:
                 patience.failed(error)
             except ValueError as error:
@@ -217,5 +219,7 @@ def _seconds(retry_after: str | None) -> float | None:
         date = email.utils.parsedate_to_datetime(retry_after)
     except ValueError:
         return None
-    now = datetime.datetime.now(date.tzinfo or None)
-    return max(0.0, (date - now).total_seconds())
+    # Without a zone it is Greenwich's.
+    return max(
+        0.0, (date.replace(tzinfo=date.tzinfo or datetime.UTC) - datetime.datetime.now(datetime.UTC)).total_seconds()
+    )
