@@ -184,7 +184,7 @@ def test_a_connection_that_stands_still_is_given_up(host, take):
 
     host.answers["/faces.zip"] = dripping
     limits = dataclasses.replace(QUICK, stall_s=0.3, tries=2)
-    with pytest.raises(UnreachableError, match="fewer than 1024 bytes in 0.3 seconds"):
+    with pytest.raises(UnreachableError, match=r"fewer than 1024 bytes in 0.3 seconds"):
         take("/faces.zip", limits=limits)
 
 
@@ -208,7 +208,7 @@ def test_a_file_that_is_gone_is_not_asked_for_twice(host, take):
 )
 @pytest.mark.parametrize("content_type", ["text/html; charset=utf-8", "application/octet-stream"])
 def test_a_page_in_place_of_a_file(host, take, tmp_path, page, kind, says, content_type):
-    host.answers["/faces.zip"] = File(page, content_type=content_type)
+    host.answers["/faces.zip"] = File(page, ranges=False, content_type=content_type)
     with pytest.raises(kind, match=says):
         take("/faces.zip")
     assert len(host.asked) == 1
@@ -225,14 +225,14 @@ def test_an_answer_without_end_is_stopped(host, take):
             asked.put(b"x" * 65536)
 
     host.answers["/faces.zip"] = endless
-    with pytest.raises(DataError, match="more than 1,048,576 bytes of faces.zip"):
+    with pytest.raises(DataError, match=r"more than 1,048,576 bytes of faces.zip"):
         take("/faces.zip", limits=dataclasses.replace(QUICK, most_unannounced=1 << 20))
     assert host.sent < 64 << 20
 
 
 def test_a_host_that_sends_less_than_it_says(host, take, tmp_path):
     host.answers["/faces.zip"] = File(BODY[:1000], ranges=False, claims=2000)
-    with pytest.raises(UnreachableError, match="also after 4 tries"):
+    with pytest.raises(UnreachableError, match="also after 4 tries; run the same command later$"):
         take("/faces.zip")
     assert not (tmp_path / "set").exists()
 
@@ -246,7 +246,7 @@ def test_a_host_that_packs_what_it_sends(host, take):
 @pytest.mark.parametrize("says", ["bytes 5-9/100", "bytes 0-9/5", "items 0-9/100", ""])
 def test_a_part_that_was_not_asked_for(host, take, says):
     host.answers["/faces.zip"] = lambda asked: asked.say(206, b"x" * 10, Content_Range=says)
-    with pytest.raises(DataError, match="was asked for bytes 0 to .* and sends others"):
+    with pytest.raises(DataError, match=r"was asked for bytes 0 to .* and sends others"):
         take("/faces.zip")
 
 
@@ -261,7 +261,7 @@ def download(host, path, body, **known) -> str:
 
 def test_a_file_of_another_length_than_announced(host, tmp_path):
     host.answers["/faces.zip"] = File(BODY)
-    with pytest.raises(DataError, match="announces faces.zip with 1,000,004 bytes and sends 1,000,003"):
+    with pytest.raises(DataError, match=r"announces faces.zip with 1,000,004 bytes and sends 1,000,003"):
         download(host, tmp_path / "faces.zip", BODY, size=len(BODY) + 1)
 
 
@@ -288,9 +288,7 @@ def test_what_an_earlier_fetch_left_damaged_is_fetched_from_nothing(host, tmp_pa
 
 def test_a_disk_without_room_is_said_before_anything_is_written(host, take, tmp_path):
     host.answers["/faces.zip"] = File(BODY, '"1"')
-    with pytest.raises(
-        DataError, match=r"has [\d.]+ GB free, and [\d.]+ GB are needed: make room, or fetch to another"
-    ):
+    with pytest.raises(DataError, match=r"has [\d.]+ GB free, and [\d.]+ GB are needed: make room, or fetch to"):
         take("/faces.zip", limits=dataclasses.replace(QUICK, spare=1 << 60))
     assert host.sent <= QUICK.piece
     assert not (tmp_path / "set").exists()

@@ -87,9 +87,10 @@ class Download:
                 self._pieces()
                 return
             except InterruptedTransferError as error:
-                if isinstance(error, ChangedError) or not self._recognised():
+                lost = isinstance(error, ChangedError) or not self._recognised()
+                if lost:
                     self._forget()
-                self._patience.failed(error)
+                self._patience.failed(error, lost)
 
     def _recognised(self) -> bool:
         """Whether anything tells that the rest is of the same file as what is there."""

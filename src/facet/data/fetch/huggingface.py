@@ -110,11 +110,9 @@ class HuggingFace:
         if self._only:
             return path in self._only
         name = path.rpartition("/")[2]
-        return (
-            path != SOURCE
-            and not name.startswith(".")
-            and (name.lower().endswith(_TAKEN) or name.upper().startswith("LICEN"))
-        )
+        if path == SOURCE or name.startswith("."):
+            return False
+        return name.lower().endswith(_TAKEN) or name.upper().startswith("LICEN")
 
 
 def endpoint() -> str:

@@ -61,27 +61,31 @@ class Patience:
         # Ends a wait: nobody should have to sit one out after Ctrl-C.
         self._stopped = stopped or threading.Event()
         self._lock = threading.Lock()
-        self._in_a_row = self._in_all = self._changes = 0
+        self._in_a_row = self._in_all = self._lost = 0
 
     def progressed(self) -> None:
         """A byte arrived: the count of tries in a row starts again."""
         self._in_a_row = 0
 
-    def failed(self, error: InterruptedTransferError) -> None:
-        """Wait before the next try. Raises UnreachableError where there is to be none."""
+    def failed(self, error: InterruptedTransferError, lost: bool = False) -> None:
+        """Wait before the next try; ``lost``, what arrived can't be gone on with, and is no progress then.
+
+        Raises UnreachableError where there is to be no other try.
+        """
         with self._lock:
             self._in_a_row += 1
             self._in_all += 1
-            self._changes += isinstance(error, ChangedError)
-            row, total = max(self._in_a_row, self._changes), self._in_all
+            self._lost += lost
+            row, total = max(self._in_a_row, self._lost), self._in_all
         limits = self._limits
         if error.wait_s is not None and error.wait_s > limits.longest_wait_s:
             raise UnreachableError(
                 f"{self._what}: {error}, and asks to wait {error.wait_s:.0f} seconds; run the same command after that"
             ) from error
         if row >= limits.tries or total >= limits.most_tries:
+            goes_on = "" if lost else ", it goes on from here"
             raise UnreachableError(
-                f"{self._what}: {error}, also after {total} tries; run the same command later, it goes on from here"
+                f"{self._what}: {error}, also after {total} tries; run the same command later{goes_on}"
             ) from error
         if error.wait_s is None:
             doubled = limits.first_wait_s * 2.0 ** (row - 1)

@@ -220,6 +220,5 @@ def _seconds(retry_after: str | None) -> float | None:
     except ValueError:
         return None
     # Without a zone it is Greenwich's.
-    return max(
-        0.0, (date.replace(tzinfo=date.tzinfo or datetime.UTC) - datetime.datetime.now(datetime.UTC)).total_seconds()
-    )
+    date = date.replace(tzinfo=date.tzinfo or datetime.UTC)
+    return max(0.0, (date - datetime.datetime.now(datetime.UTC)).total_seconds())
