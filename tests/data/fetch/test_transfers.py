@@ -232,7 +232,7 @@ def test_an_answer_without_end_is_stopped(host, take):
 
 def test_a_host_that_sends_less_than_it_says(host, take, tmp_path):
     host.answers["/faces.zip"] = File(BODY[:1000], ranges=False, claims=2000)
-    with pytest.raises(UnreachableError, match="also after 4 tries; run the same command later$"):
+    with pytest.raises(UnreachableError, match=r"also after 4 tries; run the same command later$"):
         take("/faces.zip")
     assert not (tmp_path / "set").exists()
 
