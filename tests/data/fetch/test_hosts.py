@@ -70,6 +70,21 @@ def test_a_redirect_to_where_nobody_should_go_is_refused(host, take, tmp_path, t
     assert not (tmp_path / "set").exists()
 
 
+def test_the_body_of_a_redirect_is_not_waited_for(host, take, tmp_path):
+    def endless(asked):
+        asked.send_response(302)
+        asked.send_header("Location", "/real")
+        asked.end_headers()
+        asked.close_connection = True
+        while True:
+            asked.put(b"x" * 65536)
+
+    host.answers["/faces.zip"], host.answers["/real"] = endless, File(BODY)
+    take("/faces.zip")
+    assert got(tmp_path, "faces.zip") == BODY
+    assert host.sent < 64 << 20
+
+
 def test_an_address_over_http_is_refused_unless_the_host_is_named(host, take):
     with pytest.raises(DataError, match="asked over http"):
         take("/faces.zip", allow_private=())
@@ -179,11 +194,11 @@ def test_a_file_that_is_not_what_the_hub_tells_is_refused(hub, host, take, tmp_p
 
 @pytest.mark.parametrize(
     "name",
-    ["../x.csv", "/etc/x.csv", "a/../../x.csv", "a\nb.csv", "a\\b.csv", "a//b.csv", "x" * 300 + ".csv", "\u202ea.csv"],
+    ["../x.csv", "/etc/x.csv", "a/../../x.csv", "a\nb.csv", "a\\b.csv", "a//b.csv", "\u202ea.csv", "x" * 300 + ".csv"],
 )
 def test_a_name_that_leaves_its_folder_is_refused_before_a_byte_is_taken(hub, host, take, tmp_path, name):
     hub.entries.append(hub.entry(name, b"x"))
-    with pytest.raises(DataError, match="names a file .* nothing is taken from it"):
+    with pytest.raises(DataError, match=r"names a file .* nothing is taken from it"):
         take("hf:team/faces")
     assert not any("/resolve/" in path for path in host.paths())
     assert list(tmp_path.iterdir()) == []
@@ -214,7 +229,7 @@ def test_a_listing_of_another_form_is_refused(hub, take, entry):
 
 def test_a_set_that_is_gated_says_what_to_do_and_the_token_opens_it(hub, take, monkeypatch):
     hub.token = "hf_secret"
-    with pytest.raises(DataError, match="accept its terms on .*/datasets/team/faces, set HF_TOKEN"):
+    with pytest.raises(DataError, match=r"accept its terms on .*/datasets/team/faces, set HF_TOKEN"):
         take("hf:team/faces")
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
     assert take("hf:team/faces").moved == len(TAKEN)
@@ -293,7 +308,7 @@ def test_kaggle_says_what_is_missing(host, take, monkeypatch):
 def test_files_on_drive_are_checked_by_their_published_sums(host, take, monkeypatch):
     monkeypatch.setenv("GOOGLE_DRIVE_ENDPOINT", host.url)
     host.answers["/download"] = File(b"another file")
-    with pytest.raises(DataError, match="sends other bytes for .* than it announces .its md5 differs"):
+    with pytest.raises(DataError, match=r"sends other bytes for .* than it announces \(its md5 differs"):
         take("drive:celeba", accept_licence=True)
 
 

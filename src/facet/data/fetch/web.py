@@ -32,7 +32,7 @@ class Web:
     def __init__(self, guard: Guard, limits: Limits):
         self.guard, self.limits = guard, limits
         self._authorizations: dict[tuple[str, str], str] = {}
-        self._session = requests.Session()
+        self._session = _Session()
         # No ~/.netrc, which would hand passwords to whichever host is named there; proxies and CAs are read below.
         self._session.trust_env = False
         for scheme in ("https://", "http://"):
@@ -56,7 +56,7 @@ class Web:
             response = self._get(url, parts, headers)
             with response:
                 if response.status_code in _REDIRECTS and "Location" in response.headers:
-                    url = urljoin(url, response.headers["Location"])
+                    url = _joined(url, response.headers["Location"])
                     continue
                 _check_status(response, parts, hints)
                 yield response
@@ -75,7 +75,7 @@ class Web:
                 with self.open(url, {"Accept": "application/json"}, hints) as response:
                     body = b"".join(self._answer(response, str(host)))
                     following = response.links.get("next", {}).get("url")
-                    return json.loads(body), following and urljoin(url, following)
+                    return json.loads(body), following and _joined(url, following)
             except InterruptedTransferError as error:
                 patience.failed(error)
             except ValueError as error:
@@ -143,6 +143,13 @@ class Web:
         return requests.utils.get_environ_proxies(url, no_proxy=None)
 
 
+class _Session(requests.Session):
+    """Sees no redirect: requests would read the whole body of one, and its address, before anybody has checked it."""
+
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        return None
+
+
 class _CheckedAdapter(HTTPAdapter):
     """Connects, and looks at whom it reached before a byte is sent. What a proxy reaches is the proxy's to judge."""
 
@@ -207,6 +214,15 @@ def _check_status(response: requests.Response, parts: SplitResult, hints: Mappin
     raise HostError(
         f"{parts.hostname} answers {status} {response.reason} for {parts.path}: check the address and your credentials"
     )
+
+
+def _joined(url: str, following: str) -> str:
+    try:
+        return urljoin(url, following)
+    except ValueError as error:
+        raise HostError(
+            f"{urlsplit(url).hostname} leads to an address that can't be read: use another mirror"
+        ) from error
 
 
 def _seconds(retry_after: str | None) -> float | None:
