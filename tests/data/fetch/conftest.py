@@ -18,9 +18,10 @@ QUICK = Limits(
 
 @pytest.fixture(autouse=True)
 def _no_settings(monkeypatch):
-    for name in ("HF_ENDPOINT", "HF_TOKEN", "KAGGLE_ENDPOINT", "KAGGLE_USERNAME", "KAGGLE_KEY", "FACET_MIRROR"):
-        monkeypatch.delenv(name, raising=False)
-    for name in ("GOOGLE_DRIVE_ENDPOINT", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"):
+    # Nobody listens there.
+    for name in ("HF_ENDPOINT", "KAGGLE_ENDPOINT", "GOOGLE_DRIVE_ENDPOINT"):
+        monkeypatch.setenv(name, "https://127.0.0.1:9")
+    for name in ("HF_TOKEN", "KAGGLE_USERNAME", "KAGGLE_KEY", "FACET_MIRROR", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"):
         monkeypatch.delenv(name, raising=False)
     for name in ("http_proxy", "https_proxy", "all_proxy"):
         monkeypatch.delenv(name, raising=False)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from facet.artifacts import SOURCE, read_json
+from facet.artifacts import SOURCE, digest_json, read_json
 from facet.data.fetch import record
 from facet.errors import DataError, FacetError, ParamsError, UnreachableError
 from tests import tiny
@@ -92,9 +92,7 @@ def test_a_copy_of_a_set_keeps_its_name_and_licence(ffhq, take, target, tmp_path
 
 def test_other_data_is_not_replaced_unless_that_is_said(ffhq, folder, take, target):
     take(str(folder))
-    with pytest.raises(
-        DataError, match=r"holds mine, which is not replaced by ffhq: name another folder .* \(--force\)"
-    ):
+    with pytest.raises(DataError, match=r"holds mine, which is not replaced by ffhq: name another .* \(--force\)"):
         take("ffhq", accept_licence=True)
     assert files(target) == {"img/1.png": b"1", "list.csv": b"a"}
     take("ffhq", accept_licence=True, force=True)
@@ -106,7 +104,7 @@ def test_data_that_nobody_fetched_is_not_replaced(folder, take, target):
     take(str(folder))  # an empty folder is nobody's
     (target / SOURCE).unlink()
     (target / "notes.txt").write_text("mine")
-    with pytest.raises(DataError, match="holds something without a source.json"):
+    with pytest.raises(DataError, match=r"holds something without a source.json"):
         take(str(folder))
     assert (target / "notes.txt").read_text() == "mine"
 
@@ -136,7 +134,7 @@ def test_a_target_that_is_no_folder(folder, take, target):
 def test_a_revision_named_later_is_not_taken_for_the_one_that_is_there(ffhq, take, target):
     take("hf:merkol/ffhq-256", accept_licence=True)
     ffhq.put(FFHQ | {"README.md": b"new"}, NEXT)
-    with pytest.raises(DataError, match="has changed since it was fetched .* add --update"):
+    with pytest.raises(DataError, match=r"has changed since it was fetched .* add --update"):
         take(f"hf:merkol/ffhq-256@{NEXT}", accept_licence=True)
     assert take(f"hf:merkol/ffhq-256@{NEXT}", accept_licence=True, update=True).moved == 1
     assert take(f"hf:merkol/ffhq-256@{NEXT}", accept_licence=True).moved == 0
@@ -146,7 +144,7 @@ def test_a_revision_named_later_is_not_taken_for_the_one_that_is_there(ffhq, tak
 def test_a_record_that_is_damaged_is_said_to_be(folder, take, target, content):
     take(str(folder))
     (target / SOURCE).write_text(content)
-    with pytest.raises(DataError, match="source.json"):
+    with pytest.raises(DataError, match=r"source.json"):
         take(str(folder))
 
 
@@ -170,7 +168,7 @@ def test_a_folder_here_is_copied_without_what_is_hidden(folder, take, target):
 def test_a_folder_that_has_changed_is_taken_with_update(folder, take, target):
     take(str(folder))
     (folder / "list.csv").write_text("b")
-    with pytest.raises(DataError, match="mine has changed since it was fetched to .* add --update"):
+    with pytest.raises(DataError, match=r"mine has changed since it was fetched to .* add --update"):
         take(str(folder))
     assert take(str(folder), update=True).moved == 1
     assert files(target)["list.csv"] == b"b"
@@ -184,10 +182,10 @@ def test_one_file_is_a_set_too(folder, take, target):
 def test_a_copy_that_is_not_what_its_record_says(ffhq, take, target, tmp_path):
     take("ffhq", accept_licence=True)
     (target / "README.md").write_bytes(b"FFHQ")
-    with pytest.raises(DataError, match="sends other bytes for README.md than it announces"):
+    with pytest.raises(DataError, match=r"sends other bytes for README.md than it announces"):
         take(str(target), target=tmp_path / "copy", accept_licence=True)
     (target / "README.md").unlink()
-    with pytest.raises(DataError, match="is not whole: README.md is missing"):
+    with pytest.raises(DataError, match=r"is not whole: README.md is missing"):
         take(str(target), target=tmp_path / "copy", accept_licence=True)
 
 
@@ -251,7 +249,7 @@ def test_where_no_mirror_gives_it_each_says_why(host, take, monkeypatch):
     monkeypatch.setenv("HF_ENDPOINT", host.url)
     monkeypatch.setenv("KAGGLE_ENDPOINT", host.url)
     host.answers["/api/v1/datasets/download/arnaud58/flickrfaceshq-dataset-ffhq"] = lambda asked: asked.say(503)
-    with pytest.raises(UnreachableError, match="no mirror gives ffhq now: .*knows no data set.*; .*503") as caught:
+    with pytest.raises(UnreachableError, match=r"no mirror gives ffhq now: .*knows no data set.*; .*503") as caught:
         take("ffhq", accept_licence=True)
     assert "\n" not in str(caught.value)
 
@@ -301,8 +299,6 @@ def test_a_fetch_that_ends_between_taking_over_and_its_name_is_completed(ffhq, h
     # As it lies when the process dies after the old folder went and before the new one came.
     scratch = target.with_name(".set.fetch")
     scratch.mkdir()
-    from facet.artifacts import digest_json
-
     os.replace(target, scratch / digest_json(["hf", "merkol/ffhq-256"])[:16])
     host.forget()
     assert take("ffhq", accept_licence=True).moved == 1

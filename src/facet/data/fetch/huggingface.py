@@ -32,7 +32,6 @@ class HuggingFace:
     """
 
     kind = "hf"
-    asked_again = False
 
     def __init__(self, given: str, web: Web, only: tuple[str, ...] = ()):
         found = re.fullmatch(r"([\w.-]+(?:/[\w.-]+)?)(?:@([\w./-]+))?", given, re.ASCII)
@@ -41,6 +40,8 @@ class HuggingFace:
                 f"the data set is given as 'hf:{given}', expected hf:OWNER/NAME or hf:OWNER/NAME@REVISION"
             )
         self.name, self._revision = found[1], found[2]
+        # Only the hub can tell whether what lies here is the revision that is asked for by name.
+        self.asked_again = self._revision is not None
         self._only, self._web = only, web
         self._endpoint = endpoint()
         token = os.environ.get("HF_TOKEN")

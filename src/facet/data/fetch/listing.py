@@ -34,7 +34,7 @@ class Listing:
 
 
 class Source(Protocol):
-    """A place to fetch from. ``asked_again``: a listing costs next to nothing, so that each fetch looks for changes."""
+    """A place to fetch from. ``asked_again``: each fetch looks there for changes, also where all files are here."""
 
     kind: str
     name: str

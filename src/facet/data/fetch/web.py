@@ -220,9 +220,7 @@ def _joined(url: str, following: str) -> str:
     try:
         return urljoin(url, following)
     except ValueError as error:
-        raise HostError(
-            f"{urlsplit(url).hostname} leads to an address that can't be read: use another mirror"
-        ) from error
+        raise HostError(f"{urlsplit(url).hostname} leads to an address that can't be read: use another one") from error
 
 
 def _seconds(retry_after: str | None) -> float | None:
