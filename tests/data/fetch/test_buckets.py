@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from facet import bucket
 from facet.artifacts import SOURCE, read_json
+from facet.data.fetch.fetching import Fetched
 from facet.data.fetch.pushing import push
-from facet.errors import DataError, FacetError, UnreachableError
+from facet.errors import DataError, FacetError
+from tests.data.fetch.conftest import QUICK
 from tests.data.fetch.hub import COMMIT, Hub
 from tests.deploy.s3 import s3, s3_env
 
@@ -38,17 +43,10 @@ def files(folder: Path) -> dict[str, bytes]:
     return {name: path.read_bytes() for name, path in found.items() if name != SOURCE}
 
 
-def moved(s3_env, take, monkeypatch, *arguments, **options) -> tuple[int, int]:
-    """Files and bytes that a fetch moved, as it says and as the objects that were asked for say."""
-    asked = []
-    from facet.data.fetch.folders import _ObjectOrigin
-
-    real = _ObjectOrigin.open
-    monkeypatch.setattr(_ObjectOrigin, "open", lambda self, *given: asked.append(self._key) or real(self, *given))
-    done = take(*arguments, **options)
-    monkeypatch.undo()
-    assert bool(asked) == bool(done.moved)
-    return done.moved, done.moved_bytes
+@pytest.fixture
+def take(take) -> Callable[..., Fetched]:
+    """In larger pieces, for the large file."""
+    return functools.partial(take, limits=dataclasses.replace(QUICK, piece=4 << 20))
 
 
 def test_a_folder_in_a_bucket_arrives_and_the_second_time_nothing_moves(s3_env, mine, take, tmp_path):
@@ -142,22 +140,19 @@ def test_a_mirror_whose_file_was_exchanged_is_not_taken(s3_env, mine, take, tmp_
     assert not (tmp_path / "other").exists()
 
 
-@pytest.mark.parametrize("key", ["faces/../x.png", "faces//x.png", "faces/a\\b.png", "faces/a\nb.png"])
-def test_a_key_that_leaves_the_folder_is_refused(s3_env, mine, take, tmp_path, key):
-    name = f"hostile{abs(hash(key))}"
-    s3_env.bucket(name)
-    s3_env.client().put_object(Bucket=name, Key=key, Body=b"x")
-    with pytest.raises(DataError, match="names a file"):
-        take(f"s3://{name}/faces")
+def test_a_key_that_leaves_the_folder_is_refused(s3_env, take, tmp_path):
+    s3_env.bucket("hostile")
+    # moto itself takes no key with `..` or a line break.
+    for place, key in enumerate(("/x.png", "a//x.png", "a\\b.png")):
+        s3_env.client().put_object(Bucket="hostile", Key=f"{place}/{key}", Body=b"x")
+        with pytest.raises(DataError, match="names a file"):
+            take(f"s3://hostile/{place}")
     assert not (tmp_path / "set").exists()
 
 
-def test_a_folder_that_is_empty_and_a_bucket_that_is_none(s3_env, take, monkeypatch):
+def test_a_folder_that_is_empty_and_a_bucket_that_is_none(s3_env, take):
     url = s3_env.bucket("bare")
     with pytest.raises(DataError, match=r"holds no files: check the name of the folder"):
         take(url + "/nothing")
     with pytest.raises(FacetError, match="no bucket missing-one"):
         take("s3://missing-one/x")
-    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
-    with pytest.raises(UnreachableError):
-        take(url)

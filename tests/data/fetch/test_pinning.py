@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -34,10 +35,10 @@ def dvc(root: Path, *arguments: str) -> str:
     return run(root, sys.executable, "-m", "dvc", *arguments)
 
 
-@pytest.fixture
-def root(tmp_path, monkeypatch) -> Path:
-    """A repository whose raw data is the sample that lies in it."""
-    root = tmp_path / "repository"
+@pytest.fixture(scope="module")
+def first(tmp_path_factory) -> Path:
+    """A repository whose raw data is the sample that lies in it. Read only: copy it."""
+    root = tmp_path_factory.mktemp("first") / "repository"
     (root / "sample/img").mkdir(parents=True)
     (root / "sample/img/1.png").write_bytes(b"1")
     (root / "sample/list.csv").write_text("a")
@@ -49,6 +50,13 @@ def root(tmp_path, monkeypatch) -> Path:
     dvc(root, "import-url", "-q", "sample", "data")
     run(root, "git", "add", "-A")
     run(root, "git", "commit", "-qm", "first")
+    return root
+
+
+@pytest.fixture
+def root(first, tmp_path, monkeypatch) -> Path:
+    root = tmp_path / "repository"
+    shutil.copytree(first, root)
     monkeypatch.chdir(root)
     return root
 
