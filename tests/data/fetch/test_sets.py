@@ -114,7 +114,7 @@ def test_files_beside_those_that_were_fetched_are_not_lost(ffhq, take, target):
     (target / "notes.txt").write_text("mine")
     assert take("ffhq", accept_licence=True).moved == 0
     ffhq.put(FFHQ | {"README.md": b"new"}, NEXT)
-    with pytest.raises(DataError, match=r"holds notes.txt, which no fetch has brought \(1 such files\)"):
+    with pytest.raises(DataError, match=r"holds notes.txt, which no fetch has brought: move it elsewhere"):
         take("ffhq", accept_licence=True, update=True)
     assert (target / "notes.txt").read_text() == "mine"
     assert take("ffhq", accept_licence=True, update=True, force=True).moved == 1
@@ -328,3 +328,17 @@ def test_many_small_files_come_side_by_side_and_one_that_fails_is_said(ffhq, hos
     done = take("ffhq", accept_licence=True)
     assert files(target) == many
     assert 0 < done.moved < 199
+
+
+def test_files_that_are_links_into_a_cache_are_not_moved_again(folder, take, target, tmp_path):
+    take(str(folder))
+    # As DVC leaves them where its cache is set to links.
+    (target / "list.csv").rename(tmp_path / "cached")
+    (target / "list.csv").symlink_to(tmp_path / "cached")
+    assert take(str(folder)).moved == 0
+
+
+def test_a_fetch_that_brings_nothing_leaves_nothing(host, take, tmp_path):
+    with pytest.raises(DataError):
+        take("/none.zip")
+    assert list(tmp_path.iterdir()) == []

@@ -164,9 +164,10 @@ class _Fetch:
         there = (path.relative_to(self._target).as_posix() for path in self._target.rglob("*") if not path.is_dir())
         more = sorted(set(there) - brought)
         if more:
+            others = f" (nor {len(more) - 1} others)" if len(more) > 1 else ""
             raise DataError(
-                f"{self._target} holds {more[0]}, which no fetch has brought ({len(more)} such files): move it "
-                "elsewhere, or let it be lost (--force)"
+                f"{self._target} holds {more[0]}, which no fetch has brought{others}: move it elsewhere, or let it be "
+                "lost (--force)"
             )
 
     def _fetch(self, listing: Listing) -> Fetched:
@@ -271,6 +272,10 @@ def _alone(scratch: Path) -> Iterator[None]:
     try:
         yield
     finally:
+        # What is empty is nothing to go on with.
+        for path in sorted((path for path in (scratch, *scratch.rglob("*")) if path.is_dir()), reverse=True):
+            with contextlib.suppress(OSError):
+                path.rmdir()
         os.close(lock)
 
 
@@ -295,7 +300,7 @@ def _as_recorded(listing: Listing, where: str) -> Listing:
 
 def _matching(path: Path, file: RemoteFile, progress: Any) -> str | None:
     """The SHA-256 of what lies at ``path`` if it is ``file``, as far as that can be told."""
-    if path.is_symlink() or not path.is_file() or not file.digests:
+    if not path.is_file() or not file.digests:
         return None
     if file.size is not None and path.stat().st_size != file.size:
         return None
