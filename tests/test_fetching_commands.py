@@ -54,17 +54,9 @@ def test_help_shows_a_line_for_each_kind_of_source(facet):
         assert line in said
     for name in CATALOGUE:
         assert name in said
-    for option in (
-        "--to",
-        "--accept-licence",
-        "--mirror",
-        "--allow-private",
-        "--update",
-        "--force",
-        "--no-pin",
-        "--json",
-    ):
-        assert option in said
+    assert "hf:OWNER/NAME@REVISION" in said
+    for option in ("to", "accept-licence", "mirror", "allow-private", "update", "force", "no-pin", "json"):
+        assert f"--{option}" in said
 
 
 def test_help_of_facet_names_the_command_and_loads_no_client():

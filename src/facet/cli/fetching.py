@@ -15,12 +15,14 @@ def fetch(
     source: Annotated[
         str,
         typer.Argument(
-            help="celeba, celeba-hq, celebamask-hq, ffhq, cartoon-faces, mnist; hf:OWNER/NAME[@REVISION], "
-            "kaggle:OWNER/NAME, s3://BUCKET/FOLDER, https://…/FILE; or a folder or file here."
+            help="celeba, celeba-hq, celebamask-hq, ffhq, cartoon-faces, mnist; hf:OWNER/NAME, "
+            "hf:OWNER/NAME@REVISION, kaggle:OWNER/NAME, s3://BUCKET/FOLDER, https://…/FILE; or a folder or file here."
         ),
     ],
     to: Annotated[Path, typer.Option(help="The folder it becomes.")] = Path("data"),
-    accept_licence: Annotated[bool, typer.Option("--accept-licence", help="You have read and accept it.")] = False,
+    accept_licence: Annotated[
+        bool, typer.Option("--accept-licence", help="You have read the set's licence and accept it.")
+    ] = False,
     mirror: Annotated[list[str] | None, typer.Option(help="Try this address first; may be repeated.")] = None,
     allow_private: Annotated[
         list[str] | None, typer.Option(metavar="HOST", help="A machine of your own network that may be asked.")
@@ -34,9 +36,13 @@ def fetch(
 
     facet fetch celeba --accept-licence
 
-    facet fetch hf:flwrlabs/celeba@main --accept-licence
+    facet fetch hf:flwrlabs/celeba --accept-licence
+
+    facet fetch kaggle:OWNER/NAME
 
     facet fetch s3://team-data/celeba --accept-licence
+
+    facet fetch https://example.org/faces.zip
 
     facet fetch ~/photographs --to data
 
