@@ -21,7 +21,7 @@ def fetch(
     ],
     to: Annotated[Path, typer.Option(help="The folder it becomes.")] = Path("data"),
     accept_licence: Annotated[
-        bool, typer.Option("--accept-licence", help="You have read the set's licence and accept it.")
+        bool, typer.Option("--accept-licence", help="You have read the licence and accept it.")
     ] = False,
     mirror: Annotated[list[str] | None, typer.Option(help="Try this address first; may be repeated.")] = None,
     allow_private: Annotated[

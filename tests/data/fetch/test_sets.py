@@ -15,6 +15,7 @@ import pytest
 
 from facet.artifacts import SOURCE, digest_json, read_json
 from facet.data.fetch import record
+from facet.data.layouts import read_raw
 from facet.errors import DataError, FacetError, ParamsError, UnreachableError
 from tests import tiny
 from tests.data.fetch.conftest import QUICK
@@ -342,3 +343,10 @@ def test_a_fetch_that_brings_nothing_leaves_nothing(host, take, tmp_path):
     with pytest.raises(DataError):
         take("/none.zip")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_was_fetched_is_read_with_its_source(raw_folder, take, target):
+    done = take(str(raw_folder))
+    raw = read_raw(target)
+    assert len(raw) == 64
+    assert raw.source == done.record
