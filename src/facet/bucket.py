@@ -80,39 +80,46 @@ def check(url: str) -> str:
 
     Raises UnreachableError where none does, and FacetError where credentials, bucket or permissions are wrong.
     """
-    place, client = parse(url), _client()
+    place, client = parse(url), connect()
     key, probe = f"{place.prefix}.facet-probe-{secrets.token_hex(8)}", secrets.token_bytes(32)
-    with _explained("write", place):
+    with explained("write", place):
         client.put_object(Bucket=place.bucket, Key=key, Body=probe, ContentMD5=_base64_md5(probe))
     try:
-        with _explained("read", place):
+        with explained("read", place):
             back = client.get_object(Bucket=place.bucket, Key=key)["Body"].read()
     finally:
-        with _explained(f"delete (s3://{place.bucket}/{key} is left over)", place):
+        with explained(f"delete (s3://{place.bucket}/{key} is left over)", place):
             client.delete_object(Bucket=place.bucket, Key=key)
     if back != probe:
         raise FacetError(f"{place} gave back other bytes than it was given: check what answers at {_endpoint_name()}")
     return _endpoint_name()
 
 
-def upload_folder(folder: Path, url: str) -> Upload:
+def upload_folder(folder: Path, url: str, seal: str | None = None) -> Upload:
     """Copy every file below ``folder`` to ``url`` under its relative name; what lies there with the same content stays.
 
-    An interrupted upload is gone on with by the same call, also in the middle of a large file. Nothing is deleted.
+    An interrupted upload is gone on with by the same call, also in the middle of a large file. Nothing is deleted, but
+    for another ``seal`` than the folder's: the file of this name goes last, so that where it lies all the others do.
     Raises DataError where the folder is missing or empty, or a file changes while it is read.
     """
     place = parse(url)
     files = _files(folder)
-    client = _client()
+    client = connect()
     sizes = {name: path.stat().st_size for name, path in files.items()}
-    with _explained("list", place):
-        there = _listing(client, place)
+    with explained("list", place):
+        there = listing(client, place)
+    if seal in there and (seal not in files or there[seal] != (sizes[seal], etag(files[seal], sizes[seal]))):
+        with explained("delete", place):
+            client.delete_object(Bucket=place.bucket, Key=place.prefix + seal)
+    # Without the seal first; then it alone.
+    turns = [{name: path for name, path in files.items() if (name == seal) is last} for last in (False, True)]
     sent, skipped = [], []
     with bar(sum(sizes.values()), f"upload to {place}", unit="B") as progress:
         progress.unit_scale = True
-        with ThreadPoolExecutor(_AT_ONCE) as pool, _explained("write", place), _readable(folder):
-            for name, done in _each(pool, client, place, files, sizes, there, progress):
-                (sent if done else skipped).append(name)
+        with ThreadPoolExecutor(_AT_ONCE) as pool, explained("write", place), _readable(folder):
+            for turn in turns:
+                for name, done in _each(pool, client, place, turn, sizes, there, progress):
+                    (sent if done else skipped).append(name)
     return Upload(place, len(sent), len(skipped), *(sum(sizes[name] for name in names) for names in (sent, skipped)))
 
 
@@ -127,10 +134,10 @@ def share(path: Path, url: str, expires: datetime.timedelta) -> str:
     place = parse(url)
     if not path.is_file():
         raise DataError(f"{path} is not a file; make the report first (`dvc repro evaluate`), or name another file")
-    client = _client()
+    client = connect()
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     key = f"{place.prefix}{path.stem}-{digest[:16]}{path.suffix}"
-    with ThreadPoolExecutor(_AT_ONCE) as pool, _explained("write", place), _readable(path):
+    with ThreadPoolExecutor(_AT_ONCE) as pool, explained("write", place), _readable(path):
         size = path.stat().st_size
         with bar(size, f"upload of {path.name}", unit="B") as progress:
             _send(pool, client, place.bucket, key, path, size, progress)
@@ -248,7 +255,7 @@ def _files(folder: Path) -> dict[str, Path]:
     return files
 
 
-def _listing(client: Any, place: Place) -> dict[str, tuple[int, str]]:
+def listing(client: Any, place: Place) -> dict[str, tuple[int, str]]:
     """Size and ETag of what lies at ``place``, by relative name."""
     pages = client.get_paginator("list_objects_v2").paginate(Bucket=place.bucket, Prefix=place.prefix)
     items = (item for page in pages for item in page.get("Contents", ()))
@@ -280,7 +287,7 @@ def _endpoint_name() -> str:
     return _endpoint() or "AWS"
 
 
-def _client() -> Any:
+def connect() -> Any:
     """A client of the endpoint and credentials in the environment; files in the home folder are not asked."""
     names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
     missing = [name for name in names if not os.environ.get(name)]
@@ -322,7 +329,7 @@ def _readable(path: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _explained(doing: str, place: Place) -> Iterator[None]:
+def explained(doing: str, place: Place) -> Iterator[None]:
     """What botocore raises while ``doing`` something at ``place``, in one sentence each."""
     from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTTPClientError, SSLError
 

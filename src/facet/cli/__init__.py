@@ -17,6 +17,7 @@ from facet.cli import (
     evaluating,
     evaluation,
     exporting,
+    fetching,
     inspecting,
     orchestration,
     registry,
@@ -45,6 +46,7 @@ def _root(
 
 
 for _panel, _commands in {
+    "Data": (fetching.fetch,),
     "The chain": (
         chain.params,
         chain.summary,
@@ -78,7 +80,7 @@ for _panel, _commands in {
         _settings = orchestration.PASS_ON if _panel == "Flows" else None
         app.command(_command.__name__.replace("_", "-"), rich_help_panel=_panel, context_settings=_settings)(_command)
 
-app.add_typer(data.app, name="data", rich_help_panel="The chain")
+app.add_typer(data.app, name="data", rich_help_panel="Data")
 app.add_typer(bucket.app, name="bucket", rich_help_panel="S3")
 
 
