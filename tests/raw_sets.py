@@ -7,6 +7,7 @@ import gzip
 import io
 import json
 import struct
+import tarfile
 import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -150,6 +151,23 @@ def mnist(folder: Path) -> None:
         write(folder / f"{part}-labels-idx1-ubyte{ending}", pack(labels))
 
 
+def cartoon(folder: Path) -> None:
+    """Google's Cartoon Set as Hugging Face has it: one .tgz, in it a picture and its table a face."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(folder / "cartoonset10k.tgz", "w:gz") as archive:
+        for k in range(3):
+            rows = f'"hair_color", {k % 2}, 10\n"glasses", {k}, 12\n"face_shape", 0, 7\n'
+            for suffix, content in (("png", picture(k)), ("csv", rows.encode())):
+                member = tarfile.TarInfo(f"cartoonset10k/cs{1234 + k}.{suffix}")
+                member.size = len(content)
+                archive.addfile(member, io.BytesIO(content))
+
+
+def unlabelled(folder: Path) -> None:
+    for k in range(3):
+        write(folder / f"{k}.png", picture(k))
+
+
 def zipped_table(folder: Path) -> None:
     """The pictures of ``table`` in an archive."""
     table(folder)
@@ -171,4 +189,6 @@ SETS: dict[str, tuple[Callable[[Path], None], str]] = {
     "parquet": (parquet, "parquet"),
     "class-label": (class_label, "parquet"),
     "mnist": (mnist, "mnist"),
+    "unlabelled": (unlabelled, "unlabelled"),
+    "cartoon-set": (cartoon, "cartoon-set"),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import gzip
 import io
 import stat
 import struct
@@ -43,6 +44,12 @@ def tar_of(path: Path, members, form: int = tarfile.PAX_FORMAT) -> None:
             archive.addfile(info, io.BytesIO(content))
 
 
+def tgz_of(path: Path, members) -> None:
+    """The same, compressed as a whole."""
+    tar_of(path, members)
+    path.write_bytes(gzip.compress(path.read_bytes(), 1))
+
+
 def tar_member(name: str, kind: bytes, target: str = "") -> tarfile.TarInfo:
     info = tarfile.TarInfo(name)
     info.type, info.linkname = kind, target
@@ -70,7 +77,7 @@ NAMES = {
 }
 
 
-@pytest.mark.parametrize("pack", [zip_of, tar_of])
+@pytest.mark.parametrize("pack", [zip_of, tar_of, tgz_of])
 @pytest.mark.parametrize("name", list(NAMES), ids=lambda name: ascii(name)[:30])
 def test_a_name_that_no_file_may_bear_is_counted(pack, name, tmp_path):
     pack(tmp_path / "raw" / f"all.{pack.__name__[:3]}", [(name, b"x"), GOOD])
@@ -175,10 +182,12 @@ NO_ARCHIVES = {
     "empty tar": ("a.tar", lambda p: p.write_bytes(b""), "is not a tar"),
     "cut zip": ("a.zip", lambda p: (zip_of(p, [("a", b"x" * 5000), ("b", b"y")]), _cut(p)), "is cut off"),
     "cut tar": ("a.tar", lambda p: (tar_of(p, [("a", b"x" * 50_000), ("b", b"y")]), _cut(p)), "is cut off"),
-    "gzip as tar": ("a.tar", lambda p: tarfile.open(p, "w:gz").close(), "is compressed as a whole"),
-    ".tar.gz": ("a.tar.gz", lambda p: p.write_bytes(b"\x1f\x8b"), "is compressed as a whole.*unpack it or zip it"),
-    ".TGZ": ("a.TGZ", lambda p: p.write_bytes(b"\x1f\x8b"), "is compressed as a whole"),
-    ".7z": ("a.7z", lambda p: p.write_bytes(b"7z"), "is compressed as a whole"),
+    "gzip as tar": ("a.tar", lambda p: tarfile.open(p, "w:gz").close(), "call it .tar.gz"),
+    ".tar.gz cut off": ("a.tar.gz", lambda p: p.write_bytes(gzip.compress(bytes(4096))[:-9]), "is cut off"),
+    ".TGZ that is a page": ("a.TGZ", lambda p: p.write_bytes(b"<html>"), "is not gzip"),
+    ".tgz of a page": ("a.tgz", lambda p: p.write_bytes(gzip.compress(b"<html>" * 200)), "is not a tar"),
+    ".tar.xz": ("a.tar.xz", lambda p: p.write_bytes(b"\xfd7zXZ"), "unpack it, or pack it as .zip or .tar.gz"),
+    ".7z": ("a.7z", lambda p: p.write_bytes(b"7z"), "in a way that facet does not read"),
     "a folder": ("a.zip/b.zip", lambda p: p.write_bytes(b""), "is not a zip"),
     "end record alone": ("a.zip", lambda p: p.write_bytes(b"PK\5\6" + b"\xff" * 18), "is not a zip|announces"),
     "damaged tar": (
@@ -283,6 +292,16 @@ def test_a_member_far_larger_than_the_archive_is_left_out(tmp_path):
     assert grown < 50
 
 
+def test_a_tar_gz_that_unpacks_to_far_more_is_one_sentence_and_leaves_nothing(tmp_path, monkeypatch):
+    raw_sets.write(tmp_path / "raw/all.tar.gz", gzip.compress(bytes(300 * 2**20)))
+    (tmp_path / "scratch").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "scratch"))
+    grown, found = measured(tmp_path / "raw")
+    assert "unpacks to over" in found
+    assert grown < 50
+    assert not list((tmp_path / "scratch").iterdir())
+
+
 @pytest.mark.parametrize("declares", [1, 15 * 2**20])
 def test_a_member_that_declares_less_than_it_unpacks_to_is_damaged(declares, tmp_path):
     deflate_bomb(tmp_path / "all.zip", 300 * 2**20, declares)
@@ -375,7 +394,7 @@ def test_a_table_of_contents_of_millions_is_measured_before_it_is_parsed(content
 # --- many -------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("pack", [zip_of, tar_of])
+@pytest.mark.parametrize("pack", [zip_of, tar_of, tgz_of])
 def test_eight_threads_read_the_right_bytes(pack, tmp_path):
     contents = {f"{k:04d}.png": bytes([k % 251]) * (k * 37 % 9000 + 1) for k in range(400)}
     pack(tmp_path / f"all.{pack.__name__[:3]}", contents.items())

@@ -1,15 +1,20 @@
-"""The members of a .zip or an uncompressed .tar, listed without trusting it and read without unpacking it.
+"""The members of a .zip or a .tar, listed without trusting it and read without unpacking it.
 
 A zip's table of contents is measured before Python's zipfile parses it, since a small file can announce millions of
-members; a tar's headers are read one by one, none of them larger than a name can need.
+members; a tar's headers are read one by one, none of them larger than a name can need. A .tar.gz, of which no member
+can be found alone, is first turned into its .tar, in a temporary file without a name that goes with the process.
 """
 
 from __future__ import annotations
 
+import gzip
 import io
+import os
+import shutil
 import stat
 import struct
 import tarfile
+import tempfile
 import zipfile
 import zlib
 from collections import Counter
@@ -28,6 +33,9 @@ MOST_BYTES = 2**30
 _MOST_RATIO, _RATIO_FROM = 250, 16 * 2**20
 _MOST_DIRECTORY = 128 * 2**20
 _MOST_HEADER = 2**20
+# Of the disk, left free when a .tar.gz is unpacked.
+_SPARE = 2**30
+_BLOCK = 2**20
 
 # What zipfile, tarfile, zlib and the disk raise for a damaged or locked member.
 DAMAGE = (
@@ -70,16 +78,14 @@ class _ZipMember:
 
 
 class _TarMember:
-    __slots__ = ("_offset", "inside", "size")
+    __slots__ = ("_offset", "_tar", "inside", "size")
 
-    def __init__(self, inside: Path, offset: int, size: int) -> None:
-        self.inside, self._offset, self.size = inside, offset, size
+    def __init__(self, inside: Path, tar: io.FileIO, offset: int, size: int) -> None:
+        self.inside, self._tar, self._offset, self.size = inside, tar, offset, size
 
     def read(self, most: int) -> bytes:
-        # Opened anew each time: threads share no position, and nothing is left open.
-        with self.inside.open("rb") as stream:
-            stream.seek(self._offset)
-            content = stream.read(min(most, self.size))
+        # By offset: threads share the file and no position in it.
+        content = os.pread(self._tar.fileno(), min(most, self.size), self._offset)
         if len(content) < min(most, self.size):
             raise EOFError("the archive ends within it")
         return content
@@ -90,7 +96,7 @@ def members(path: Path, left_out: Counter[str]) -> Iterator[tuple[str, Member]]:
 
     Raises DataError for what is no archive, is cut off, or has more than MOST_MEMBERS members.
     """
-    return _tar_members(path, left_out) if path.suffix.casefold() == ".tar" else _zip_members(path, left_out)
+    return _zip_members(path, left_out) if path.suffix.casefold() == ".zip" else _tar_members(path, left_out)
 
 
 # --- zip --------------------------------------------------------------------------------------------------------------
@@ -158,8 +164,13 @@ def _measure_directory(path: Path) -> None:
 # --- tar --------------------------------------------------------------------------------------------------------------
 
 
-class _Headers(io.FileIO):
-    """A tar's file of which only headers are read: a name or an extended header of gigabytes is refused."""
+class _Tar(io.FileIO):
+    """A tar's file, of which tarfile reads headers only: a name or an extended header of gigabytes is refused.
+
+    Open as long as one of its members is there."""
+
+    def __del__(self) -> None:
+        self.close()
 
     def read(self, size: int = -1) -> bytes:
         if not 0 <= size <= _MOST_HEADER:
@@ -167,15 +178,40 @@ class _Headers(io.FileIO):
         return super().read(size)
 
 
+def _unpacked(path: Path) -> _Tar:
+    """The .tar of a .tar.gz. Raises DataError for a bomb, for one that is damaged, and where the disk is too small."""
+    packed = path.stat().st_size
+    # Without a name: nothing of it is left, however this process ends.
+    with tempfile.TemporaryFile() as scratch, bar(packed, f"unpack {path.name}", unit="B") as progress:
+        progress.unit_scale = True
+        most = min(max(_RATIO_FROM, _MOST_RATIO * packed), shutil.disk_usage(tempfile.gettempdir()).free - _SPARE)
+        try:
+            with path.open("rb") as file, gzip.GzipFile(fileobj=file) as stream:
+                while block := stream.read(_BLOCK):
+                    scratch.write(block)
+                    progress.update(file.tell() - progress.n)
+                    if scratch.tell() > most:
+                        raise DataError(
+                            f"{path} unpacks to over {most:,} bytes, more than data of its size does or the disk of "
+                            f"{tempfile.gettempdir()} holds: set TMPDIR to a larger disk, or fetch it again."
+                        )
+            scratch.flush()
+        except DAMAGE as error:
+            raise DataError(
+                f"{path} is not gzip (a web page saved as one?) or is cut off ({error}): fetch it again."
+            ) from None
+        return _Tar(os.dup(scratch.fileno()))
+
+
 def _tar_members(path: Path, left_out: Counter[str]) -> Iterator[tuple[str, Member]]:
     try:
-        with _Headers(path) as stream, bar(None, f"list {path.name}", "file") as progress:
-            if stream.read(6).startswith((b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")):
-                raise DataError(
-                    f"{path} is compressed as a whole, so no member can be read alone: unpack it or zip it."
-                )
-            stream.seek(0)
-            with tarfile.open(fileobj=stream, mode="r:") as archive:
+        tar = _Tar(path) if path.suffix.casefold() == ".tar" else _unpacked(path)
+        with bar(None, f"list {path.name}", "file") as progress:
+            tar.seek(0)
+            if tar.read(6).startswith((b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")):
+                raise DataError(f"{path} is a compressed tar: if by gzip, call it .tar.gz; else unpack it.")
+            tar.seek(0)
+            with tarfile.open(fileobj=tar, mode="r:") as archive:
                 for number, info in enumerate(iter(archive.next, None)):
                     progress.update()
                     if number >= MOST_MEMBERS:
@@ -185,10 +221,10 @@ def _tar_members(path: Path, left_out: Counter[str]) -> Iterator[tuple[str, Memb
                     if (reason := _tar_refusal(info)) is not None:
                         left_out[reason] += 1
                     elif not info.isdir():
-                        yield info.name, _TarMember(path, info.offset_data, info.size)
+                        yield info.name, _TarMember(path, tar, info.offset_data, info.size)
                 # At a damaged header tarfile stops as it does at the end.
-                stream.seek(archive.offset)
-                if stream.read(512).strip(b"\0"):
+                tar.seek(archive.offset)
+                if tar.read(512).strip(b"\0"):
                     raise tarfile.ReadError("damaged header")
     except DAMAGE as error:
         raise DataError(

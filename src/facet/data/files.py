@@ -1,9 +1,9 @@
 """One view of a raw folder: its plain files and the members of its archives, read by name and never extracted.
 
-A member of ``img.zip`` or ``img.tar`` stands under its own name below the archive's folder, and the archive itself is
-no longer listed. Whatever a hostile archive says of itself, nothing is written, nothing outside the folder is read, and
-no more is unpacked than the reader asked for. Names are in Unicode's NFC form; what can't be trusted is left out and
-counted by its reason.
+A member of ``img.zip``, ``img.tar`` or ``img.tar.gz`` stands under its own name below the archive's folder, and the
+archive itself is no longer listed. Whatever a hostile archive says of itself, no file is left, nothing outside the
+folder is read, and no more is unpacked than the reader asked for. Names are in Unicode's NFC form; what can't be
+trusted is left out and counted by its reason.
 """
 
 from __future__ import annotations
@@ -21,12 +21,13 @@ from facet.errors import DataError
 # Encoded bytes of one picture, and of one table, unpacked.
 PICTURE_BYTES = 64 * 2**20
 TABLE_BYTES = 2**30
-# Every zip stays open: well below the 1,024 files that a process may hold.
+# Every archive stays open: well below the 1,024 files that a process may hold.
 _MOST_ARCHIVES = 256
 _LONGEST_NAME = 1024
 # What file managers and downloaders leave behind; no data, and not worth a word.
 _LITTER = ("__MACOSX", "Thumbs.db", "desktop.ini")
-_COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst", ".tzst", ".7z", ".rar")
+_ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz")
+_COMPRESSED = (".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst", ".tzst", ".7z", ".rar")
 # Marks that make a name look like another on the screen: they turn the direction of writing.
 _BIDI = frozenset("\u200e\u200f\u061c\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
@@ -103,8 +104,8 @@ class Files(Mapping[str, int]):
 def open_files(root: Path) -> Files:
     """Everything below ``root`` that a reader may ask for.
 
-    Raises DataError where there is no such folder, and for an archive that is damaged, locked, compressed as a whole or
-    of more members than data has.
+    Raises DataError where there is no such folder, and for an archive that is damaged, locked, compressed in another
+    way or of more members than data has.
     """
     if not root.is_dir():
         raise DataError(f"{root}/ does not exist: run `dvc repro data.dvc`, which fetches the raw data.")
@@ -114,9 +115,10 @@ def open_files(root: Path) -> Files:
     for name, entry in sorted(_walk(root, left_out)):
         if name.casefold().endswith(_COMPRESSED):
             raise DataError(
-                f"{root / name} is compressed as a whole, so no member can be read alone: unpack it or zip it."
+                f"{root / name} is compressed in a way that facet does not read: unpack it, or pack it as .zip "
+                "or .tar.gz."
             )
-        if name.casefold().endswith((".zip", ".tar")):
+        if name.casefold().endswith(_ARCHIVES):
             packed.append((name, entry.path))
         else:
             _put(entries, name, entry, left_out)

@@ -103,7 +103,7 @@ def states_of(attributes: str | np.ndarray | torch.Tensor, names: Sequence[str],
     """``attributes`` as text for all, or states [count, k] -> float32 [count, k]. Raises ParamsError otherwise."""
     if isinstance(attributes, str):
         attributes = np.tile(parse_request(attributes, names), (count, 1))
-    states = torch.as_tensor(np.asarray(attributes))
+    states = torch.tensor(np.asarray(attributes))  # a copy: a manifest's rows can't be written to
     expected = (count, len(names))
     if tuple(states.shape) != expected:
         raise ParamsError(f"attributes have shape {tuple(states.shape)}, expected {expected}: a row a picture.")

@@ -14,7 +14,7 @@ from facet.errors import DataError
 from tests import raw_sets
 
 
-@pytest.mark.filterwarnings("ignore:.*(no attribute can be made|have no row).*:UserWarning")
+@pytest.mark.filterwarnings("ignore:.*(no attribute can be made|have no row|no table and no class).*:UserWarning")
 @pytest.mark.parametrize("name", list(raw_sets.SETS))
 def test_each_set_is_recognised_and_consistent(name, tmp_path):
     write, layout = raw_sets.SETS[name]

@@ -34,11 +34,10 @@ class Licence:
 
 @dataclasses.dataclass(frozen=True)
 class Mirror:
-    """One place of a set, the files to take there (all where empty), and the layout they are in, None where facet reads
-    none such."""
+    """One place of a set, the files to take there (all where empty), and the layout they are in."""
 
     given: str
-    layout: str | None
+    layout: str
     only: tuple[str, ...] = ()
 
 
@@ -103,7 +102,7 @@ CATALOGUE = {
             _CELEBA,
             (
                 Mirror("hf:korexyz/celeba-hq-256x256", "parquet"),
-                Mirror("kaggle:badasstechie/celebahq-resized-256x256", None),
+                Mirror("kaggle:badasstechie/celebahq-resized-256x256", "unlabelled"),
             ),
         ),
         KnownSet(
@@ -121,14 +120,14 @@ CATALOGUE = {
             _FFHQ,
             (
                 Mirror("hf:merkol/ffhq-256", "parquet"),
-                Mirror("kaggle:arnaud58/flickrfaceshq-dataset-ffhq", None),
+                Mirror("kaggle:arnaud58/flickrfaceshq-dataset-ffhq", "unlabelled"),
             ),
         ),
         KnownSet(
             "cartoon-faces",
             "10,000 drawn avatars of Google's Cartoon Set at 500 x 500 with 18 attributes",
             _CARTOON,
-            (Mirror("hf:cgarciae/cartoonset", None, only=("data/cartoonset10k.tgz",)),),
+            (Mirror("hf:cgarciae/cartoonset", "cartoon-set", only=("data/cartoonset10k.tgz",)),),
         ),
         KnownSet(
             "mnist",

@@ -10,21 +10,23 @@ from typing import Literal
 
 from facet.artifacts import SOURCE, SOURCE_SCHEMA
 from facet.data.files import Files, open_files
-from facet.data.layouts import celeba, celebamask, classes, mnist, parquet, table
+from facet.data.layouts import cartoon, celeba, celebamask, classes, mnist, parquet, table, unlabelled
 from facet.data.layouts.text import json_object, short
 from facet.data.raw import RawSet
 from facet.errors import DataError
 
-Layout = Literal["auto", "celeba", "celebamask-hq", "table", "classes", "parquet", "mnist"]
+Layout = Literal["auto", "celeba", "celebamask-hq", "cartoon-set", "table", "classes", "parquet", "mnist", "unlabelled"]
 
-# In the order in which "auto" tries them: the marks of the first three can't be mistaken, a class folder is any folder.
+# In the order in which "auto" tries them: the marks of the first four can't be mistaken, a class folder is any folder.
 _READERS: dict[str, tuple[Callable[[Files], bool], Callable[[Files], RawSet], str]] = {
     "celeba": (celeba.fits, celeba.read, celeba.MARK),
     "celebamask-hq": (celebamask.fits, celebamask.read, celebamask.MARK),
+    "cartoon-set": (cartoon.fits, cartoon.read, cartoon.MARK),
     "mnist": (mnist.fits, mnist.read, mnist.MARK),
     "parquet": (parquet.fits, parquet.read, parquet.MARK),
     "table": (table.fits, table.read, table.MARK),
     "classes": (classes.fits, classes.read, classes.MARK),
+    "unlabelled": (unlabelled.fits, unlabelled.read, unlabelled.MARK),
 }
 
 
