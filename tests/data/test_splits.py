@@ -52,7 +52,7 @@ def test_of_equal_files_the_one_that_is_held_out_furthest_stays():
 
 
 def test_near_duplicates_within_a_split_stay_and_are_told():
-    decision = decide(raw_set(4, [TRAIN] * 4), measured(list("abcd"), [5, 6, 5, 5]), HELD_OUT)
+    decision = decide(raw_set(4, [TRAIN] * 4), measured(list("abcd"), [5, 6, 5, 5]), HeldOut(valid=0, test=0))
     assert decision.kept.all()
     assert decision.near.tolist() == [0, 1, 0, 0]
 
@@ -95,6 +95,34 @@ def test_splits_by_hash_depend_neither_on_order_nor_on_company():
 def test_a_picture_without_a_split_joins_its_family():
     decision = decide(raw_set(3, [TEST, -1, -1], [7, 7, 7]), measured(list("abc")), HELD_OUT)
     assert decision.split.tolist() == [TEST] * 3
+
+
+@pytest.mark.parametrize(
+    ("named", "lent"), [([TRAIN], {VALID, TEST}), ([TRAIN, TEST], {VALID}), ([TRAIN, VALID], {TEST})]
+)
+def test_a_split_that_the_data_never_names_is_lent_from_train_by_person(named, lent):
+    n = 600
+    splits = np.resize(np.repeat(named, 4), n)
+    identities = np.arange(n) // 4
+    with pytest.warns(UserWarning, match="are taken") as told:
+        decision = decide(raw_set(n, splits, identities), measured([str(k) for k in range(n)]), HELD_OUT)
+    assert decision.kept.all()
+    moved = decision.split != splits
+    assert set(decision.split[moved]) == lent
+    assert (splits[moved] == TRAIN).all()
+    assert all(len(set(decision.split[identities == person])) == 1 for person in set(identities))
+    learned = (splits == TRAIN).sum()
+    for split in lent:
+        share = {VALID: HELD_OUT.valid, TEST: HELD_OUT.test}[split]
+        count = (decision.split == split).sum()
+        assert 0.4 * share < count / learned < 1.8 * share
+        assert any(f"names no picture {SPLITS[split]}: {count} of train" in str(one.message) for one in told)
+    assert len(told) == len(lent)
+
+
+def test_a_set_that_is_all_test_stays_so():
+    decision = decide(raw_set(50, [TEST] * 50), measured([str(k) for k in range(50)]), HELD_OUT)
+    assert (decision.split == TEST).all()
 
 
 def test_something_is_left_to_learn_from():

@@ -60,7 +60,7 @@ class PrepareParams:
     # Share of the pictures that may be put aside as broken, too small and the like, before it is the data that is
     # broken.
     max_quarantined: Fraction
-    # Shares held out where the data names no split.
+    # Shares held out where the data does not say itself which.
     held_out: HeldOut
 
     def __post_init__(self) -> None:

@@ -3,13 +3,15 @@
 Exact copies go but for one. A picture that is nearly the same as one of a split held out further (test, then valid,
 then train) goes too; within one split near duplicates stay, and are told. Where the data names no split, a hash
 decides: of the identity where known, of the picture where not, so that neither a person nor a picture is in two splits,
-and more data moves nobody.
+and more data moves nobody. Data that name every picture's split, but none valid or none test, lend them a share of
+train by the same hash.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -20,11 +22,12 @@ from facet.data.raw import SPLITS, RawSet
 from facet.params import Fraction
 
 _UNKNOWN = -1
+_TRAIN, _VALID, _TEST = range(len(SPLITS))
 
 
 @dataclasses.dataclass(frozen=True)
 class HeldOut:
-    """Shares of the faces that are held out where the data names no split itself."""
+    """Shares of the faces that are held out where the data does not say itself which."""
 
     valid: Fraction
     test: Fraction
@@ -81,7 +84,9 @@ def _assigned(
     raw: RawSet, measured: Measured, rows: np.ndarray, near: np.ndarray, named: np.ndarray, held_out: HeldOut
 ) -> np.ndarray:
     """The split of each kept picture: as named, or that of its whole family by hash."""
-    if (named != _UNKNOWN).all():
+    unnamed = (named == _UNKNOWN).any()
+    lacking = [] if unnamed else [k for k in (_VALID, _TEST) if not (named == k).any()]
+    if not unnamed and not lacking:
         return named
     identities = raw.identities[measured.rows[rows]]
     family = _families(near, identities)
@@ -90,12 +95,23 @@ def _assigned(
     for k, head in enumerate(family.tolist()):
         members.setdefault(head, []).append(k)
     for own in members.values():
-        open_ones = [k for k in own if named[k] == _UNKNOWN]
-        if not open_ones:
-            continue
         known = [int(named[k]) for k in own if named[k] != _UNKNOWN]
-        split[open_ones] = max(known) if known else _hashed(own, identities, measured.sources[rows], held_out)
+        open_ones = [k for k in own if named[k] == _UNKNOWN]
+        if open_ones:
+            split[open_ones] = max(known) if known else _hashed(own, identities, measured.sources[rows], held_out)
+        elif set(known) == {_TRAIN}:
+            lent = _hashed(own, identities, measured.sources[rows], held_out)
+            split[own] = lent if lent in lacking else _TRAIN
+    _tell_lent(lacking, split)
     return split
+
+
+def _tell_lent(lacking: Sequence[int], split: np.ndarray) -> None:
+    for k in lacking:
+        if lent := int((split == k).sum()):
+            warnings.warn(
+                f"the data names no picture {SPLITS[k]}: {lent:,} of train are taken (prepare.held_out)", stacklevel=2
+            )
 
 
 def _families(near: np.ndarray, identities: np.ndarray) -> np.ndarray:
@@ -114,8 +130,8 @@ def _hashed(own: Sequence[int], identities: np.ndarray, sources: np.ndarray, hel
     name = str(min(people)) if people else min(sources[k].tobytes() for k in own).hex()
     place = int.from_bytes(hashlib.sha256(f"split:{name}".encode()).digest()[:8], "big") / 2**64
     if place < held_out.test:
-        return SPLITS.index("test")
-    return SPLITS.index("valid" if place < held_out.test + held_out.valid else "train")
+        return _TEST
+    return _VALID if place < held_out.test + held_out.valid else _TRAIN
 
 
 def _held_out_further(near: np.ndarray, split: np.ndarray) -> np.ndarray:

@@ -136,6 +136,7 @@ def prepared(write: Callable[[Path], None], folder: Path) -> tuple[RawSet, dict]
     return raw, about
 
 
+@pytest.mark.filterwarnings("ignore:the data names no picture:UserWarning")
 @pytest.mark.parametrize("write", [table, classes, celeba, parquet, mnist])
 def test_photographs_keep_every_promise_in_every_layout(write, tmp_path):
     raw, about = prepared(write, tmp_path)
