@@ -53,6 +53,16 @@ def test_only_attributes_seen_both_ways_are_learnable(faces):
     assert 1 in changed.learnable(least=7)
 
 
+def test_faces_without_attributes_are_prepared_and_not_learned_from(raw, faces, tmp_path):
+    faces.check_labelled()
+    unlabelled = dataclasses.replace(raw, names=(), attributes=np.zeros((len(raw), 0), np.int8))
+    write_faces(unlabelled, PARAMS, tmp_path / "faces")
+    found = load_faces(tmp_path / "faces")
+    assert found.attributes.shape == (len(raw), 0)
+    with pytest.raises(DataError, match=r"no attributes.*add a table or class folders"):
+        found.check_labelled()
+
+
 def test_several_shards_read_as_one(raw, faces, tmp_path, monkeypatch):
     monkeypatch.setattr(blocks, "BLOCK_BYTES", 32 * 32 * 3 * 25)
     about = write_faces(raw, PARAMS, tmp_path / "faces")

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from facet.artifacts import FACES_SCHEMA, read_json
-from facet.errors import ArtifactError
+from facet.errors import ArtifactError, DataError
 
 # What the manifest's columns of attributes start with: an attribute may have any name, "split" too.
 ATTRIBUTE = "attribute:"
@@ -41,6 +41,14 @@ class FaceSet:
                 f"no face is in split {' or '.join(splits)}: check the partition table, run `dvc repro`."
             )
         return rows
+
+    def check_labelled(self) -> None:
+        """Raises DataError where there is no attribute: neither the judge nor a condition could be learned."""
+        if not self.names:
+            raise DataError(
+                "the faces have no attributes, and there is nothing else to ask the model for or to score it by: add a "
+                "table or class folders to the data (docs/layouts.md), and run `dvc repro`"
+            )
 
     def learnable(self, least: int = 8) -> np.ndarray:
         """Indices of the attributes that the train split shows both present and absent at least ``least`` times.

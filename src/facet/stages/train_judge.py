@@ -33,6 +33,7 @@ SECTION = TrainJudgeParams
 def main() -> None:
     params, seed = read_section("train_judge", SECTION), read_seed()
     faces = load_faces(FACES)
+    faces.check_labelled()
     session = Session("train_judge", seed)
     torch.manual_seed(derive(seed, "train_judge weights"))
     judge = Judge(faces.names, faces.about["size"], params.model.widths, params.model.feature_dim)

@@ -51,6 +51,7 @@ SECTION = TrainUnetParams
 def main() -> None:
     params, seed = read_section("train_unet", SECTION), read_seed()
     faces, latents = load_faces(FACES), load_latents(LATENTS)
+    faces.check_labelled()
     rows = faces.rows("train")
     sentences = load_sentences(TEXT) if params.conditioning in ("text", "both") else None
     session = Session("train_unet", seed)
