@@ -8,6 +8,7 @@ contradicts itself. ``--case 1234`` with the same seed is that case alone. Print
 from __future__ import annotations
 
 import argparse
+import gzip
 import io
 import json
 import multiprocessing
@@ -111,20 +112,24 @@ def _pictures() -> dict[str, bytes]:
 
 def _packed(files: dict[str, bytes], rng: random.Random) -> dict[str, bytes]:
     """The files as they are, or half the time all in one archive."""
-    how = rng.choice(("plain", "plain", "zip", "tar"))
+    how = rng.choice(("plain", "plain", "plain", "zip", "tar", "tgz"))
     packed = io.BytesIO()
     if how == "zip":
         with zipfile.ZipFile(packed, "w", rng.choice((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED))) as archive:
             for name, content in files.items():
                 archive.writestr(zipfile.ZipInfo(name), content)
-    elif how == "tar":
+    elif how != "plain":
         form = rng.choice((tarfile.GNU_FORMAT, tarfile.PAX_FORMAT))
         with tarfile.open(fileobj=packed, mode="w", format=form) as archive:
             for name, content in files.items():
                 member = tarfile.TarInfo(f"{'very/' * rng.choice((0, 0, 30))}{name}")
                 member.size = len(content)
                 archive.addfile(member, io.BytesIO(content))
-    return dict(files) if how == "plain" else {f"all.{how}": packed.getvalue()}
+    if how == "plain":
+        return dict(files)
+    # Without a time, so that a case is the same bytes each time.
+    whole = gzip.compress(packed.getvalue(), 1, mtime=0) if how == "tgz" else packed.getvalue()
+    return {f"all.{how}": whole}
 
 
 def _check(raw: RawSet) -> None:

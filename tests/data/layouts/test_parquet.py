@@ -50,6 +50,22 @@ def test_every_column_ends_where_it_belongs(tmp_path):
     assert raw.read(raw.ids[8]) == picture(3, "JPEG")
 
 
+def test_a_path_that_is_no_text_is_one_picture_put_aside(tmp_path):
+    """Found by fuzzing: pyarrow reads the column and fails at the value."""
+    text = pa.StringArray.from_buffers(1, pa.py_buffer(np.array([0, 3], np.int32)), pa.py_buffer(b"\x31\xff\x2e"))
+    bad = pa.StructArray.from_arrays([pa.array([picture(0)]), text], ["bytes", "path"])
+    written(tmp_path, {"image": bad, "Male": [1]})
+    raw = read_raw(tmp_path)
+    with pytest.raises(DataError, match=r"row group 0: a picture's fields can't be read .*drop the row"):
+        raw.read(raw.ids[0])
+
+
+def test_a_date_that_python_has_not_is_one_sentence(tmp_path):
+    written(tmp_path, {"image": images(1), "born": pa.array([2**31 - 1], pa.int32()).cast(pa.date32())})
+    with pytest.raises(DataError, match="is no parquet that can be read"):
+        read_raw(tmp_path)
+
+
 @pytest.mark.parametrize("kind", [pa.binary(), pa.large_binary()])
 @pytest.mark.parametrize("name", ["img", "JPG", "whatever"])
 def test_plain_bytes_under_any_name(kind, name, tmp_path):

@@ -19,7 +19,10 @@ _BATCH_ROWS = 65_536
 # Of lists unpacked at once: pyarrow can't keep their texts once.
 _MOST_LISTS = 64 * 2**20
 # pyarrow raises of its own and of Python's; a size that can't be had is a MemoryError.
-_DAMAGE = (pa.ArrowException, OSError, ValueError, KeyError, IndexError, TypeError, RuntimeError, MemoryError)
+DAMAGE = (
+    *(pa.ArrowException, OSError, ValueError, KeyError, IndexError, TypeError, RuntimeError, MemoryError),
+    ArithmeticError,  # a date before Python's first or after its last
+)
 
 
 class Parquet:
@@ -53,7 +56,7 @@ class Parquet:
             yield
         except DataError:
             raise
-        except _DAMAGE as error:
+        except DAMAGE as error:
             lines = str(error).strip().splitlines() or [type(error).__name__]
             locked = "it is encrypted" if "ncrypt" in str(error) else lines[0][:120].rstrip(".")
             raise DataError(f"{self.where} is no parquet that can be read ({locked}): fetch it again.") from None

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from facet.data.files import PICTURE_BYTES, Files
-from facet.data.layouts.arrow import Parquet
+from facet.data.layouts.arrow import DAMAGE, Parquet
 from facet.data.layouts.cells import Part, merge
 from facet.data.layouts.columns import captions_of, interpret, is_caption
 from facet.data.layouts.names import split_of
@@ -152,11 +152,17 @@ class _Pictures:
         return content
 
     def _value(self, source: _Source, group: int, at: int) -> object:
+        where = self._files.where(source.name)
         for chunk in self._group(source, group):
             if at < len(chunk):
-                return chunk[at].as_py()
+                try:
+                    return chunk[at].as_py()
+                except DAMAGE as error:
+                    raise DataError(
+                        f"{where}, row group {group}: a picture's fields can't be read ({error}); drop the row."
+                    ) from None
             at -= len(chunk)
-        raise DataError(f"{self._files.where(source.name)} has fewer rows than it announces: fetch it again.")
+        raise DataError(f"{where} has fewer rows than it announces: fetch it again.")
 
     def _group(self, source: _Source, group: int) -> list[pa.Array]:
         with self._lock:
