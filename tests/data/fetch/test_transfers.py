@@ -288,7 +288,7 @@ def test_what_an_earlier_fetch_left_damaged_is_fetched_from_nothing(host, tmp_pa
 
 def test_a_disk_without_room_is_said_before_anything_is_written(host, take, tmp_path):
     host.answers["/faces.zip"] = File(BODY, '"1"')
-    with pytest.raises(DataError, match=r"has [\d.]+ GB free, and [\d.]+ GB are needed: make room, or fetch to"):
+    with pytest.raises(DataError, match=r"has [\d.,]+ GB free, and [\d.,]+ GB are needed: make room, or fetch to"):
         take("/faces.zip", limits=dataclasses.replace(QUICK, spare=1 << 60))
     assert host.sent <= QUICK.piece
     assert not (tmp_path / "set").exists()

@@ -206,6 +206,6 @@ def check_space(folder: Path, needed: int, limits: Limits) -> None:
     free = shutil.disk_usage(folder).free
     if free < needed + limits.spare:
         raise DataError(
-            f"the disk of {folder} has {free / 1e9:.1f} GB free, and {(needed + limits.spare) / 1e9:.1f} GB are "
+            f"the target's disk has {free / 1e9:,.1f} GB free, and {(needed + limits.spare) / 1e9:,.1f} GB are "
             "needed: make room, or fetch to another disk (--to FOLDER)"
         )

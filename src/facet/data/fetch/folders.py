@@ -208,7 +208,7 @@ def _record(path: Path | None) -> Mapping[str, Any] | None:
     try:
         return _checked_record(read_json(path, SOURCE_SCHEMA), str(path.parent))
     except ArtifactError as error:
-        raise HostError(f"{path} is no record of a data set ({error})") from error
+        raise HostError(f"{path} is no record of a data set: fetch the set again, or remove the file") from error
 
 
 def _checked_record(content: Any, where: str) -> Mapping[str, Any]:

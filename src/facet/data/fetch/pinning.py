@@ -53,7 +53,9 @@ def _dvc(root: Path, *arguments: str) -> None:
     command = [sys.executable, "-m", "dvc", *arguments, "--quiet"]
     done = subprocess.run(command, cwd=root, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     if done.returncode:
-        said = " ".join(done.stderr.split()) or f"exit code {done.returncode}"
+        lines = [" ".join(line.split()) for line in done.stderr.splitlines() if line.strip()]
+        # Where DVC itself breaks, its last line says why, below a traceback.
+        said = lines[-1].removeprefix("ERROR: ") if lines else f"exit code {done.returncode}"
         raise FacetError(
             f"the data is there, but `dvc {' '.join(arguments)}` could not pin it ({said[-300:]}): mend that and run "
             "the same command again, or add --no-pin"

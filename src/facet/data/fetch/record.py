@@ -41,7 +41,7 @@ def read(folder: Path) -> dict[str, Any] | None:
     try:
         return check_record(read_json(path, SOURCE_SCHEMA))
     except ArtifactError as error:
-        raise DataError(f"{path} is no record of a data set ({error})") from error
+        raise DataError(f"{path} is no record of a data set: fetch the set again, or remove the file") from error
 
 
 def write(folder: Path, record: Mapping[str, Any]) -> None:
