@@ -18,7 +18,7 @@ from facet.data.raw import RawSet
 from facet.errors import DataError
 from facet.progress import bar
 
-_TABLE = re.compile(r"(.*/)?cs\d+\.csv")
+_TABLE = re.compile(r"(.*/)?cs[0-9A-Za-z]+\.csv")
 _Trait = tuple[str, int]
 MARK = "cs….png with cs….csv beside it"
 
