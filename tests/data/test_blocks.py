@@ -14,7 +14,7 @@ import pytest
 from facet.data import blocks
 from facet.data.datasets import load_faces
 from facet.data.manifest import write_faces
-from facet.errors import DataError
+from facet.errors import DataError, FacetError
 from tests import tiny
 
 PARAMS = tiny.prepare_params()
@@ -59,6 +59,40 @@ def test_an_interrupted_run_is_gone_on_with_and_ends_with_the_same_bytes(
     assert len(seen) == 64 - 40
     assert tiny.contents(tmp_path / "faces") == tiny.contents(whole)
     assert not list((tmp_path / "s").rglob("block-*"))
+
+
+@pytest.fixture
+def processes(monkeypatch):
+    """As for many pictures on two cores."""
+    monkeypatch.setattr(blocks, "_PROCESSES_FROM", 1)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
+
+
+def test_processes_make_the_same_bytes_as_threads(raw, tmp_path, monkeypatch, processes):
+    """With small tasks, a picture that is put aside, and landmarks."""
+    monkeypatch.setattr(blocks, "_BYTES_AT_ONCE", 5000)
+    broken = dataclasses.replace(
+        raw,
+        read=lambda name: b"\xff\xd8" if name == raw.ids[9] else raw.read(name),
+        landmarks=np.tile(np.float32([[60, 100], [118, 100], [89, 130], [65, 160], [113, 160]]), (len(raw), 1, 1)),
+    )
+    params = tiny.prepare_params(crop="landmarks", max_quarantined=0.1)
+    write_faces(broken, params, tmp_path / "processes")
+    monkeypatch.setattr(blocks, "_PROCESSES_FROM", 10**9)
+    write_faces(broken, params, tmp_path / "threads")
+    assert tiny.contents(tmp_path / "processes") == tiny.contents(tmp_path / "threads")
+    assert len(tiny.table(tmp_path / "processes/quarantine.parquet")) == 1
+
+
+def _killed() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_process_that_is_killed_is_one_sentence(raw, tmp_path, monkeypatch, processes):
+    monkeypatch.setattr(blocks, "_start_worker", _killed)
+    with pytest.raises(FacetError, match="was killed, perhaps for want of memory: run the same command again"):
+        write_faces(raw, PARAMS, tmp_path / "faces")
+    assert not (tmp_path / "faces").exists()
 
 
 def test_a_block_of_other_pictures_is_made_again(raw, tmp_path, monkeypatch, small_blocks):

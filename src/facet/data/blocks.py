@@ -14,11 +14,13 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import itertools
 import json
 import os
+import signal
+from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,12 +33,15 @@ from facet.artifacts import whole_file
 from facet.data.duplicates import perceptual_hashes, thumbnails
 from facet.data.faces import CropRule, qualities, read_face
 from facet.data.raw import RawSet
-from facet.errors import DataError, PictureError
+from facet.errors import DataError, FacetError, PictureError
+from facet.lifeline import die_with_parent
 
 # Big enough that a whole CelebA at 64 px is 19 files, small enough that a block fits anywhere in memory.
 BLOCK_BYTES = 128 * 2**20
-# Pictures measured at a time; never more than a block's.
-_AT_ONCE = 64
+# What a worker takes at a time: pictures, and encoded bytes, after which no more are added.
+_AT_ONCE, _BYTES_AT_ONCE = 64, 16 * 2**20
+# From here on, processes are started sooner than threads have waited as long for one another's interpreter lock.
+_PROCESSES_FROM = 16_384
 
 
 class Refused(NamedTuple):
@@ -81,29 +86,59 @@ class How:
         """Pictures a block."""
         return max(1, BLOCK_BYTES // (self.size * self.size * 3))
 
+    @property
+    def at_once(self) -> int:
+        """Pictures that a worker takes at a time; a block has enough of these for many cores."""
+        return max(1, min(_AT_ONCE, self.per_block // 32))
 
-class _Picture(NamedTuple):
-    """One picture: the digest of its bytes, and its face with width and height, or why there is none."""
+
+class _Encoded(NamedTuple):
+    """One picture as it lies there: its digest and bytes, or why it could not be read."""
 
     row: int
     source: bytes
-    pixels: np.ndarray | None
-    width: int
-    height: int
+    encoded: bytes
     refused: Refused | None
+
+
+class _Some(NamedTuple):
+    """What became of some pictures: ``count`` of them, the faces of the usable ones and what is measured of those, if
+    there are any, and the others."""
+
+    count: int
+    faces: np.ndarray
+    measured: Measured | None
+    refused: list[Refused]
 
 
 def write_blocks(raw: RawSet, how: How, folder: Path, progress: tqdm) -> Iterator[tuple[Path, Measured, list[Refused]]]:
     """Make each block of ``raw`` in ``folder``, or find it there already; yields its file and what it holds."""
     folder.mkdir(parents=True, exist_ok=True)
-    with ThreadPoolExecutor(max_workers=len(os.sched_getaffinity(0))) as pool:
+    with _workers(len(raw)) as pool:
         for number, start in enumerate(range(0, len(raw), how.per_block)):
             rows = range(start, min(start + how.per_block, len(raw)))
             path = folder / f"block-{number:05d}.safetensors"
-            if not _still_true(raw, rows, path, pool):
+            if not _still_true(raw, rows, path):
                 _write_block(path, raw, rows, how, pool, progress)
             progress.update(rows.stop - progress.n)
             yield path, *read_block(path)
+
+
+def _workers(count: int) -> Executor:
+    """One worker a core: threads, or for many pictures processes, which take seconds to start."""
+    cores = len(os.sched_getaffinity(0))
+    if cores == 1 or count < _PROCESSES_FROM:
+        return ThreadPoolExecutor(cores)
+    # Spawned, not forked: this process may hold threads, of torch for one.
+    return ProcessPoolExecutor(cores, mp_context=get_context("spawn"), initializer=_start_worker)
+
+
+def _start_worker() -> None:
+    die_with_parent()
+    # Ctrl-C reaches every process of the terminal; the one that started this one ends it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # There is a worker for each core already; torch is imported with the first picture, and asks then.
+    os.environ["OMP_NUM_THREADS"] = "1"
 
 
 def read_block(path: Path) -> tuple[Measured, list[Refused]]:
@@ -114,78 +149,111 @@ def read_block(path: Path) -> tuple[Measured, list[Refused]]:
     return Measured(**tensors), refused
 
 
-def _still_true(raw: RawSet, rows: range, path: Path, pool: ThreadPoolExecutor) -> bool:
+def _still_true(raw: RawSet, rows: range, path: Path) -> bool:
     """Whether ``path`` is a block of these pictures as they are now."""
     if not path.is_file():
         return False
     with safe_open(path, framework="numpy") as block:
         made_of = block.metadata()["sources"]
     whole = hashlib.sha256()
-    for row, source in zip(rows, pool.map(lambda row: _fetch(raw, row)[0], rows), strict=True):
-        whole.update(_entry(raw, row, source))
+    for row in rows:
+        whole.update(_entry(raw, _fetch(raw, row)))
     return made_of == whole.hexdigest()
 
 
-def _entry(raw: RawSet, row: int, source: bytes) -> bytes:
+def _entry(raw: RawSet, picture: _Encoded) -> bytes:
     """What a picture adds to the digest of its block: a name may have another picture now."""
-    return raw.ids[row].encode() + b"\0" + source
+    return raw.ids[picture.row].encode() + b"\0" + picture.source
 
 
-def _fetch(raw: RawSet, row: int) -> tuple[bytes, bytes, PictureError | None]:
-    """(digest, encoded picture, what hindered reading it)"""
+def _fetch(raw: RawSet, row: int) -> _Encoded:
     try:
         encoded = raw.read(raw.ids[row])
     except DataError as error:
         kind = error.kind if isinstance(error, PictureError) else "unreadable"
-        return hashlib.sha256(str(error).encode()).digest(), b"", PictureError(kind, str(error))
-    return hashlib.sha256(encoded).digest(), encoded, None
+        return _Encoded(row, hashlib.sha256(str(error).encode()).digest(), b"", Refused(row, kind, str(error)))
+    return _Encoded(row, hashlib.sha256(encoded).digest(), encoded, None)
 
 
-def _write_block(path: Path, raw: RawSet, rows: range, how: How, pool: ThreadPoolExecutor, progress: tqdm) -> None:
+def _write_block(path: Path, raw: RawSet, rows: range, how: How, pool: Executor, progress: tqdm) -> None:
     faces = np.empty((len(rows), how.size, how.size, 3), dtype=np.uint8)
     measured, refused, kept = [], [], 0
     whole = hashlib.sha256()
-    made = pool.map(lambda row: _picture(raw, row, how), rows)
-    while pictures := list(itertools.islice(made, _AT_ONCE)):
-        for picture in pictures:
-            whole.update(_entry(raw, picture.row, picture.source))
-        usable = [picture for picture in pictures if picture.pixels is not None]
-        for place, picture in enumerate(usable, start=kept):
-            faces[place] = picture.pixels
-        if usable:
-            measured.append(_measure(usable, faces[kept : kept + len(usable)]))
-        kept += len(usable)
-        refused += [picture.refused for picture in pictures if picture.refused is not None]
-        progress.update(len(pictures))
+    for some in _in_order(pool, _tasks(raw, rows, how, whole)):
+        faces[kept : kept + len(some.faces)] = some.faces
+        kept += len(some.faces)
+        measured += [] if some.measured is None else [some.measured]
+        refused += some.refused
+        progress.update(some.count)
     tensors = dataclasses.asdict(Measured.joined(measured)) if measured else _nothing()
     notes = {"sources": whole.hexdigest(), "refused": json.dumps(refused)}
     with whole_file(path) as scratch:
         save_file(tensors | {"faces": faces[:kept]}, scratch, metadata=notes)
 
 
-def _picture(raw: RawSet, row: int, how: How) -> _Picture:
-    """Runs in a thread: decoding, resizing and hashing release the interpreter lock."""
-    source, encoded, error = _fetch(raw, row)
-    if error is None:
-        marks = None if raw.landmarks is None else raw.landmarks[row]
+_Task = tuple[How, list[_Encoded], np.ndarray | None]
+
+
+def _tasks(raw: RawSet, rows: range, how: How, whole: hashlib._Hash) -> Iterator[_Task]:
+    """Pictures some at a time, with their landmarks; ``whole`` takes their digests."""
+    some: list[_Encoded] = []
+    size = 0
+    for row in rows:
+        picture = _fetch(raw, row)
+        whole.update(_entry(raw, picture))
+        some.append(picture)
+        size += len(picture.encoded)
+        if len(some) == how.at_once or size > _BYTES_AT_ONCE or row == rows[-1]:
+            marks = None if raw.landmarks is None else raw.landmarks[[one.row for one in some]]
+            yield how, some, marks
+            some, size = [], 0
+
+
+def _in_order(pool: Executor, tasks: Iterator[_Task]) -> Iterator[_Some]:
+    """The results of all tasks, few of which are under way at once: encoded pictures may be large."""
+    waiting: deque[Future[_Some]] = deque()
+    try:
+        for task in tasks:
+            waiting.append(pool.submit(_some, *task))
+            if len(waiting) > 2 * len(os.sched_getaffinity(0)):
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    except BrokenExecutor as error:
+        raise FacetError(
+            "a process that decodes pictures was killed, perhaps for want of memory: run the same command again, it "
+            "goes on"
+        ) from error
+
+
+def _some(how: How, pictures: list[_Encoded], landmarks: np.ndarray | None) -> _Some:
+    """Runs in a worker. Measured over the same pictures together, whichever worker it is."""
+    usable, faces, sides, refused = [], [], [], []
+    for at, picture in enumerate(pictures):
         try:
-            face = read_face(encoded, how.size, how.crop, marks, how.min_side)
-            return _Picture(row, source, face.pixels, face.width, face.height, None)
+            if picture.refused is not None:
+                refused.append(picture.refused)
+                continue
+            marks = None if landmarks is None else landmarks[at]
+            face = read_face(picture.encoded, how.size, how.crop, marks, how.min_side)
         except PictureError as refusal:
-            error = refusal
-    return _Picture(row, source, None, 0, 0, Refused(row, error.kind, str(error)))
-
-
-def _measure(usable: list[_Picture], faces: np.ndarray) -> Measured:
-    """Always over the same pictures together, so that no figure depends on the number of threads."""
-    return Measured(
+            refused.append(Refused(picture.row, refusal.kind, str(refusal)))
+        else:
+            usable.append(picture)
+            faces.append(face.pixels)
+            sides.append((face.width, face.height))
+    if not usable:
+        return _Some(len(pictures), np.empty((0, how.size, how.size, 3), np.uint8), None, refused)
+    pixels = np.stack(faces)
+    measured = Measured(
         rows=np.array([picture.row for picture in usable], np.int64),
         sources=np.stack([np.frombuffer(picture.source, np.uint8) for picture in usable]),
-        sides=np.array([(picture.width, picture.height) for picture in usable], np.int32),
-        quality=qualities(faces),
-        hashes=perceptual_hashes(faces).view(np.int64),
-        thumbnails=thumbnails(faces),
+        sides=np.array(sides, np.int32),
+        quality=qualities(pixels),
+        hashes=perceptual_hashes(pixels).view(np.int64),
+        thumbnails=thumbnails(pixels),
     )
+    return _Some(len(pictures), pixels, measured, refused)
 
 
 def _nothing() -> dict[str, np.ndarray]:
