@@ -11,9 +11,11 @@ import pytest
 from PIL import Image
 
 from facet.data.faces import decode_face
+from facet.diffusion.drawing import draw
+from facet.diffusion.provenance import read_provenance
 from facet.errors import ParamsError
 from facet.registry import pictures
-from facet.registry.asking import check_strength, options_of, read_rows
+from facet.registry.asking import check_strength, draw_rows, options_of, read_rows, record_of
 from facet.registry.pictures import read_pictures
 from tests import tiny
 
@@ -56,15 +58,40 @@ def test_rows_ask_for_different_things(pipeline):
     assert [row.prompt for row in rows] == ["", "a smiling man", "", ""]
     assert [row.negative_prompt for row in rows] == ["", "", "", "a hat"]
     assert [row.seed for row in rows] == [5, 6, 7, 8]
-    assert [row.face is None for row in rows] == [True, True, False, False]
-    assert [row.mask is None for row in rows] == [True, True, True, False]
-    np.testing.assert_array_equal(rows[2].face, np.asarray(picture()))
+    assert [row.sent.face is None for row in rows] == [True, True, False, False]
+    assert [row.sent.mask is None for row in rows] == [True, True, True, False]
+    np.testing.assert_array_equal(rows[2].sent.face, np.asarray(picture()))
     calls = {options_of(row, 0.5, {"steps": 3}) for row in rows}
     assert {(call.from_photo, call.masked, call.strength) for call in calls} == {
         (False, False, 1.0),
         (True, False, 0.5),
         (True, True, 0.5),
     }
+
+
+@pytest.mark.parametrize(
+    ("asked", "params"),
+    [
+        ({"Smiling": 1, "Male": -1, "prompt": "a smiling man"}, {}),
+        ({"negative_prompt": "a hat"}, {"steps": 3, "guidance": 2.5, "sampler": "euler"}),
+        ({"image": encoded(picture(size=(40, 30))), "prompt": "a hat"}, {"steps": 4}),
+        ({"image": encoded(picture(), "JPEG"), "mask": MASK}, {}),
+    ],
+)
+def test_what_an_answer_says_of_itself_draws_it_again(asked, params, pipeline, tmp_path):
+    (row,) = read_rows(pd.DataFrame([asked]), pipeline, seed=5)
+    options = options_of(row, 0.5, params)
+    (drawn,) = draw_rows(pipeline, [row], options)
+    drawn.save(tmp_path / "drawn.png", pnginfo=record_of(row, options, pipeline, "0" * 64).chunks())
+    files = {}
+    for name in ("image", "mask"):
+        if name in asked:
+            files[name] = tmp_path / f"sent-{name}"
+            files[name].write_bytes(asked[name])
+    record = read_provenance(tmp_path / "drawn.png")
+    assert (record.model, record.seeds, record.command) == ("0" * 64, (5,), "generate")
+    (again,) = draw(pipeline, record, **files).faces
+    np.testing.assert_array_equal(again, np.asarray(drawn))
 
 
 @pytest.mark.parametrize(

@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-from facet.data.attributes import EXCLUSIVE
+from facet.data.attributes import EXCLUSIVE, UNKNOWN
+from facet.diffusion.drawing import full_sampling
+from facet.diffusion.provenance import Provenance, facet_version
 from facet.diffusion.requests import build_request
 from facet.errors import ParamsError, did_you_mean
 from facet.models.text import cut_off
 from facet.registry.columns import PICTURES, TEXTS
-from facet.registry.pictures import read_pictures
+from facet.registry.pictures import Sent, read_pictures
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,14 +35,12 @@ _MOST_SEED = 2**53
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Row:
-    """One face: ``states`` int8 [k], two sentences, ``face`` uint8 [size, size, 3] and ``mask`` bool [size, size] or
-    None, and its seed."""
+    """One face: ``states`` int8 [k], two sentences, the pictures that came with it, and its seed."""
 
     states: np.ndarray
     prompt: str
     negative_prompt: str
-    face: np.ndarray | None
-    mask: np.ndarray | None
+    sent: Sent
     seed: int
 
 
@@ -96,10 +96,10 @@ def _row(number: int, given: Mapping[str, Any], pipeline: FacePipeline, seed: in
     if pipeline.tokenizer is not None:
         _check_length(number, pipeline, prompt, negative)
     try:
-        face, mask = read_pictures(*(given.get(name) for name in PICTURES), pipeline.size)
+        sent = read_pictures(*(given.get(name) for name in PICTURES), pipeline.size)
     except ParamsError as error:
         raise ParamsError(f"row {number}, {error}") from None
-    return Row(states, prompt, negative, face, mask, seed)
+    return Row(states, prompt, negative, sent, seed)
 
 
 def attribute_states(number: int, given: Mapping[str, Any], names: Sequence[str]) -> np.ndarray:
@@ -142,7 +142,7 @@ def _check_length(number: int, pipeline: FacePipeline, *texts: str) -> None:
 
 def options_of(row: Row, strength: float, params: Mapping[str, Any]) -> Options:
     """What ``row`` needs of the call that draws it, with the params of its request."""
-    photo, masked = row.face is not None, row.mask is not None
+    photo, masked = row.sent.face is not None, row.sent.mask is not None
     given = (params.get(name) for name in ("steps", "guidance", "sampler"))
     return Options(photo, masked, strength if photo else 1.0, *given)
 
@@ -151,10 +151,10 @@ def check_strength(rows: Sequence[Row], strength: float) -> None:
     """Raises ParamsError where ``strength`` says nothing about these rows, or says to leave nothing of a photo."""
     if not 0 < strength <= 1:
         raise ParamsError(f"strength is {strength}, expected above 0 (the image as it is) to 1 (all anew).")
-    if strength < 1 and all(row.face is None for row in rows):
+    if strength < 1 and all(row.sent.face is None for row in rows):
         raise ParamsError(f"strength is {strength}, but no row has an image to change: leave it out.")
     for number, row in enumerate(rows):
-        if strength == 1 and row.face is not None and row.mask is None:
+        if strength == 1 and row.sent.face is not None and row.sent.mask is None:
             raise ParamsError(
                 f"row {number} has an image and no mask, and strength 1 leaves nothing of it: give a strength below 1, "
                 "0.6 say, or a mask."
@@ -168,11 +168,32 @@ def draw_rows(pipeline: FacePipeline, rows: Sequence[Row], options: Options) -> 
         attributes=np.stack([row.states for row in rows]),
         negative_prompt=[row.negative_prompt for row in rows],
         seeds=[row.seed for row in rows],
-        image=np.stack([row.face for row in rows]) if options.from_photo else None,
-        mask=np.stack([row.mask for row in rows]) if options.masked else None,
+        image=np.stack([row.sent.face for row in rows]) if options.from_photo else None,
+        mask=np.stack([row.sent.mask for row in rows]) if options.masked else None,
         strength=options.strength,
         steps=options.steps,
         guidance_scale=options.guidance,
         sampler=options.sampler,
         output_type="pil",
     ).images
+
+
+def record_of(row: Row, options: Options, pipeline: FacePipeline, digest: str) -> Provenance:
+    """What the picture of ``row`` is drawn from by the model of that ``digest``: `facet generate --like` draws it
+    again."""
+    given = {"steps": options.steps, "guidance_scale": options.guidance, "sampler": options.sampler}
+    return Provenance(
+        command="generate",
+        model=digest,
+        version=facet_version(),
+        seeds=(row.seed,),
+        sampling=full_sampling(pipeline, given),
+        columns=1,
+        zoom=1,
+        strength=options.strength,
+        prompt=row.prompt,
+        negative_prompt=row.negative_prompt,
+        attributes={n: int(s) for n, s in zip(pipeline.attribute_names, row.states, strict=True) if s != UNKNOWN},
+        image=row.sent.image_source,
+        mask=row.sent.mask_source,
+    )

@@ -14,6 +14,7 @@ import mlflow
 import pandas as pd
 from mlflow.exceptions import MlflowException
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 # The name of the one output column.
 OUTPUT = "png"
@@ -28,12 +29,14 @@ class FaceModel(mlflow.pyfunc.PythonModel):
         # Imported here: the package travels with the model and is on the path only once MLflow loads it.
         from functools import partial
 
+        from facet.artifacts import digest_folder
         from facet.diffusion.saving import load_pipeline
         from facet.precision import default_device
         from facet.registry.asking import draw_rows
         from facet.registry.batching import Together
 
-        self._pipeline = load_pipeline(Path(context.artifacts["pipeline"])).to(default_device())
+        folder = Path(context.artifacts["pipeline"])
+        self._pipeline, self._digest = load_pipeline(folder).to(default_device()), digest_folder(folder)
         # A server answers in many threads.
         self._draw_together = Together(partial(draw_rows, self._pipeline))
 
@@ -43,13 +46,12 @@ class FaceModel(mlflow.pyfunc.PythonModel):
         from facet.errors import ParamsError
 
         try:
-            images = self._drawn(model_input, params or {})
+            return pd.DataFrame({OUTPUT: self._drawn(model_input, params or {})})
         except ParamsError as error:
             raise MlflowException.invalid_parameter_value(str(error)) from error
-        return pd.DataFrame({OUTPUT: [encode_png(image) for image in images]})
 
-    def _drawn(self, table: pd.DataFrame, params: dict[str, Any]) -> list[Image.Image]:
-        from facet.registry.asking import check_strength, options_of, read_rows
+    def _drawn(self, table: pd.DataFrame, params: dict[str, Any]) -> list[bytes]:
+        from facet.registry.asking import check_strength, options_of, read_rows, record_of
 
         strength = params.get("strength")
         strength = 1.0 if strength is None else float(strength)
@@ -59,16 +61,19 @@ class FaceModel(mlflow.pyfunc.PythonModel):
         calls: dict[Any, list[int]] = {}
         for number, row in enumerate(rows):
             calls.setdefault(options_of(row, strength, params), []).append(number)
-        images: dict[int, Image.Image] = {}
+        drawn: dict[int, bytes] = {}
         for options, numbers in calls.items():
-            images |= zip(numbers, self._draw_together([rows[number] for number in numbers], options), strict=True)
-        return [images[number] for number in range(len(rows))]
+            images = self._draw_together([rows[number] for number in numbers], options)
+            for number, image in zip(numbers, images, strict=True):
+                record = record_of(rows[number], options, self._pipeline, self._digest)
+                drawn[number] = _encoded(image, record.chunks())
+        return [drawn[number] for number in range(len(rows))]
 
 
-def encode_png(image: Image.Image) -> bytes:
-    """The picture as PNG bytes; equal pixels give equal bytes."""
+def _encoded(image: Image.Image, chunks: PngInfo) -> bytes:
+    """The picture as PNG bytes, with what it was drawn from; the same request gives the same bytes."""
     buffer = io.BytesIO()
-    image.save(buffer, "PNG")
+    image.save(buffer, "PNG", pnginfo=chunks)
     return buffer.getvalue()
 
 

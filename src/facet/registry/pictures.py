@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 import io
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
 
 from facet.diffusion.photo_files import open_mask, open_photo
+from facet.diffusion.provenance import Source
 from facet.errors import DataError, ParamsError
 
 # One encoded picture, and what it may unfold to: 48 MB of RGB.
@@ -20,23 +22,38 @@ _FORMATS = ("PNG", "JPEG", "WEBP")
 _TAKES = "send the bytes of a PNG, JPEG or WebP file, as base64 in JSON"
 
 
-def read_pictures(image: Any, mask: Any, size: int) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """``image`` and ``mask``, encoded or None -> a face uint8 [size, size, 3] and what of it to draw anew, bool
-    [size, size], None as given; brought to size as `facet.diffusion.photo_files` does. Raises ParamsError for what
-    can't be read, or where one does not fit the other."""
+class Sent(NamedTuple):
+    """A face uint8 [size, size, 3] and what of it to draw anew, bool [size, size], None as given; and what they were
+    as sent."""
+
+    face: np.ndarray | None = None
+    mask: np.ndarray | None = None
+    image_source: Source | None = None
+    mask_source: Source | None = None
+
+
+def read_pictures(image: Any, mask: Any, size: int) -> Sent:
+    """``image`` and ``mask``, encoded or None, brought to size as `facet.diffusion.photo_files` does. Raises
+    ParamsError for what can't be read, or where one does not fit the other."""
     if image is None:
         if mask is not None:
             raise ParamsError("mask: there is no image, of which it says what is drawn anew: send that too.")
-        return None, None
+        return Sent()
     what, encoded = "image", _checked("image", image)
     try:
         photo = open_photo(encoded, size)
+        sent = Sent(photo.face, image_source=_source("image", encoded))
         if mask is None:
-            return photo.face, None
+            return sent
         what, encoded = "mask", _checked("mask", mask)
-        return photo.face, open_mask(encoded, photo)
+        return sent._replace(mask=open_mask(encoded, photo), mask_source=_source("mask", encoded))
     except DataError as error:
         raise ParamsError(f"{what}: {error}") from None
+
+
+def _source(what: str, encoded: bytes) -> Source:
+    """A picture that was sent has no name but what it was sent as."""
+    return Source(what, hashlib.sha256(encoded).hexdigest())
 
 
 def _checked(what: str, given: Any) -> bytes:
