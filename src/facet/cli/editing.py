@@ -53,9 +53,9 @@ def edit(
 
     Examples:
 
-    facet generate --attributes "-Smiling" --num 1 --each --out face
+    facet generate --attributes "-Eyeglasses" --num 1 --each --out face
 
-    facet edit face/seed-0.png --change "Smiling" --out edited.png
+    facet edit face/seed-0.png --change "Eyeglasses" --out edited.png
     """
     from facet.diffusion.editing import GUIDANCE, STRENGTH
 
