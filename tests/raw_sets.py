@@ -27,9 +27,14 @@ def picture(number: int, kind: str = "PNG", size: tuple[int, int] = (24, 20)) ->
     """An encoded picture that no other number has."""
     ramp = np.linspace(0, 255, size[0] * size[1], dtype=np.uint8).reshape(size[1], size[0])
     pixels = np.stack([ramp, ramp[::-1], np.full_like(ramp, number * 37 % 256)], axis=-1)
-    encoded = io.BytesIO()
-    Image.fromarray(pixels).save(encoded, kind)
-    return encoded.getvalue()
+    return encoded(Image.fromarray(pixels), kind)
+
+
+def encoded(image: Image.Image, kind: str = "JPEG", **options) -> bytes:
+    """A picture's file, as Pillow writes it."""
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
 
 
 def write(path: Path, content: bytes | str) -> None:

@@ -11,19 +11,7 @@ from PIL import Image
 
 from facet.data.faces import crop_box, decode_face, quality, read_face
 from facet.errors import DataError, PictureError
-
-
-def encoded(picture: Image.Image, kind: str = "JPEG", **options) -> bytes:
-    buffer = io.BytesIO()
-    picture.save(buffer, kind, **options)
-    return buffer.getvalue()
-
-
-@pytest.fixture(scope="module")
-def photograph() -> Image.Image:
-    """Smooth noise at CelebA's size: nothing in it is symmetric."""
-    small = np.random.default_rng(0).integers(0, 256, (28, 23, 3), dtype=np.uint8)
-    return Image.fromarray(small).resize((178, 218), Image.Resampling.BICUBIC)
+from tests.raw_sets import encoded
 
 
 def reference(data: bytes, size: int, rule: str) -> np.ndarray:

@@ -18,21 +18,9 @@ from facet.data import pictures
 from facet.data.faces import decode_face
 from facet.data.pictures import BLACK, Picture
 from facet.errors import PictureError
+from tests.raw_sets import encoded
 
 ORIENTATION = 0x0112
-
-
-def encoded(picture: Image.Image, kind: str = "JPEG", **options) -> bytes:
-    buffer = io.BytesIO()
-    picture.save(buffer, kind, **options)
-    return buffer.getvalue()
-
-
-@pytest.fixture(scope="module")
-def photograph() -> Image.Image:
-    """Smooth noise at CelebA's size: nothing in it is symmetric."""
-    small = np.random.default_rng(0).integers(0, 256, (28, 23, 3), dtype=np.uint8)
-    return Image.fromarray(small).resize((178, 218), Image.Resampling.BICUBIC)
 
 
 def shown(data: bytes, **options) -> np.ndarray:

@@ -6,7 +6,6 @@ the Wild a hundred faces of 25 x 25 pixels, with a hundred patches that are no f
 
 from __future__ import annotations
 
-import io
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -73,12 +72,6 @@ def lfw() -> tuple[np.ndarray, np.ndarray]:
     return (patches * 255).round().astype(np.uint8), (np.arange(200) < 100).astype(np.uint8)
 
 
-def encoded(pixels: np.ndarray, kind: str) -> bytes:
-    stream = io.BytesIO()
-    Image.fromarray(pixels).save(stream, kind)
-    return stream.getvalue()
-
-
 def table(folder: Path) -> None:
     """An image folder with a CSV; the pictures byte for byte as they ship."""
     splits = ("train", "train", "train", "valid", "test")
@@ -104,14 +97,16 @@ def celeba(folder: Path) -> None:
     raw_sets.write(folder / "list_attr_celeba.txt", "\n".join(["200", "Face", *rows]))
     raw_sets.write(folder / "list_eval_partition.txt", "\n".join(f"{name} {k % 3}" for k, name in enumerate(ids)))
     for name, patch in zip(ids, patches, strict=True):
-        raw_sets.write(folder / "img_align_celeba" / name, encoded(patch, "JPEG"))
+        raw_sets.write(folder / "img_align_celeba" / name, raw_sets.encoded(Image.fromarray(patch)))
 
 
 def parquet(folder: Path) -> None:
     folder.mkdir(parents=True)
     patches, labels = lfw()
     content = {
-        "image": pa.array([{"bytes": encoded(patch, "PNG"), "path": None} for patch in patches]),
+        "image": pa.array(
+            [{"bytes": raw_sets.encoded(Image.fromarray(patch), "PNG"), "path": None} for patch in patches]
+        ),
         "face": pa.array([bool(label) for label in labels]),
         "celeb_id": pa.array(range(200)),
     }
