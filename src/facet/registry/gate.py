@@ -207,8 +207,7 @@ def scores_within_limits(candidate: CandidateFacts, champion: CandidateFacts | N
 
 
 def adherence_floors(candidate: CandidateFacts, champion: CandidateFacts | None, policy: Policy) -> list[Finding]:
-    """Each attribute is drawn when asked for, and left out when not. A rate is too low where all of its 95 % interval
-    is: of a hundred samples that ask for a rare attribute the same model draws 30 one time and 40 the next."""
+    """Each attribute is drawn when asked for, and left out when not."""
     rates = ((candidate.evaluation or {}).get("adherence") or {}).get("attributes")
     found = []
     for kind, floor in dataclasses.asdict(policy.adherence).items():
@@ -218,13 +217,9 @@ def adherence_floors(candidate: CandidateFacts, champion: CandidateFacts | None,
         if not measured:
             found.append(_finding(rule, False, "not scored", expected, f"no attribute has a rate {kind!r}"))
             continue
-        low = []
-        for name, rate in measured.items():
-            interval = _interval(candidate, f"adherence.attributes.{name}.{kind}")
-            if (rate if interval is None else interval[1]) < floor:
-                low.append((rate, name))
+        low = sorted((rate, name) for name, rate in measured.items() if rate < floor)
         rate, name = min((rate, name) for name, rate in measured.items())
-        reason = "too seldom drawn as asked: " + _listed([f"{n} {r:.3f}" for r, n in sorted(low)])
+        reason = "too seldom drawn as asked: " + _listed([f"{n} {r:.3f}" for r, n in low])
         found.append(_finding(rule, not low, f"{name} {rate:.3f}", expected, reason))
     return found
 
@@ -298,19 +293,11 @@ def _noise(candidate: CandidateFacts, champion: CandidateFacts, name: str) -> fl
     """
     widths = []
     for facts in (candidate, champion):
-        interval = _interval(facts, name)
-        if interval is None:
+        interval = ((facts.evaluation or {}).get("intervals") or {}).get(name)
+        if not isinstance(interval, Sequence) or len(interval) != 2 or None in interval:
             return None
         widths.append((interval[1] - interval[0]) / 2)
     return math.hypot(*widths)
-
-
-def _interval(facts: CandidateFacts, name: str) -> tuple[float, float] | None:
-    """The 95 % interval of a score, None where the record holds none."""
-    interval = ((facts.evaluation or {}).get("intervals") or {}).get(name)
-    if not isinstance(interval, Sequence) or len(interval) != 2 or None in interval:
-        return None
-    return interval[0], interval[1]
 
 
 def in_order(candidate: CandidateFacts, champion: CandidateFacts | None, policy: Policy) -> list[Finding]:
