@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -16,13 +17,14 @@ from facet.diffusion.objective import build_objective
 from facet.models.autoencoder import build_autoencoder, latent_shape
 from facet.models.denoiser import build_denoiser
 from facet.params import read_section
-from facet.precision import autocast
+from facet.precision import autocast, trained_attention
 from facet.stages.train_unet import TrainUnetParams
 from facet.stages.train_vae import TrainVaeParams
 from facet.training.encoding import moments
 from facet.training.feed import resident, take
 
 SIZE = 64
+CPU = torch.device("cpu")
 
 
 def _faces(count: int) -> np.ndarray:
@@ -64,7 +66,7 @@ def measure_feed() -> dict[str, object]:
     """Latents/s handed to the training loop: resident shards beside a DataLoader over one .npy file a latent."""
     count, shape, batch = 4096, (2, 16, 8, 8), 64
     latents = np.random.default_rng(0).standard_normal((count, *shape)).astype(np.float16)
-    tensor = resident(latents, torch.device("cpu"))
+    tensor = resident(latents, CPU)
     with tempfile.TemporaryDirectory() as scratch:
         for i, latent in enumerate(latents):
             np.save(Path(scratch) / f"{i}.npy", latent)
@@ -73,7 +75,7 @@ def measure_feed() -> dict[str, object]:
         def ours() -> int:
             order = torch.randperm(count)
             for i in range(0, count, batch):
-                take(tensor, order[i : i + batch], torch.device("cpu"))
+                take(tensor, order[i : i + batch], CPU)
             return count
 
         return {"plain": "DataLoader over per-file .npy"} | side_by_side(ours, lambda: sum(len(b) for b in loader))
@@ -107,7 +109,8 @@ def measure_vae_step() -> dict[str, object]:
 
 
 def measure_unet_step() -> dict[str, object]:
-    """Latents/s of a full training step of the denoiser, the chain's precision and layout beside fp32 eager NCHW."""
+    """Latents/s of a full training step of the denoiser: the chain's precision, layout and attention beside fp32 eager
+    NCHW with torch's choice of attention."""
     params = read_section("train_unet", TrainUnetParams)
     vae = build_autoencoder(read_section("train_vae", TrainVaeParams).model, SIZE)
     shape, batch = latent_shape(vae, SIZE), params.loop.batch_size
@@ -125,7 +128,8 @@ def measure_unet_step() -> dict[str, object]:
 
         def run() -> int:
             for _ in range(2):
-                with autocast(precision, "cpu"):
+                attention = trained_attention(CPU, shape[1] * shape[2]) if channels_last else nullcontext()
+                with attention, autocast(precision, "cpu"):
                     prediction = denoiser(latents, noised.timestep, states)
                 (prediction.target.float() - noised.target).square().mean().backward()
                 optimizer.step()

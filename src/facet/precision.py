@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from contextlib import AbstractContextManager, nullcontext
 from typing import Literal
 
 import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 Precision = Literal["auto", "fp32", "bf16"]
 
@@ -22,6 +24,12 @@ def resolve(precision: Precision, device: torch.device | str) -> Literal["fp32",
 def autocast(precision: Precision, device: torch.device | str) -> torch.autocast:
     """The autocast context for ``precision`` on ``device``."""
     return torch.autocast(torch.device(device).type, torch.bfloat16, enabled=resolve(precision, device) == "bf16")
+
+
+def trained_attention(device: torch.device, tokens: int) -> AbstractContextManager:
+    """How attention over ``tokens`` is computed where its gradient is wanted: on a CPU few of them as plain matrix
+    products, since the fused kernel's way back then takes a quarter of a bf16 step (docs/experiments.md)."""
+    return sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" and tokens <= 128 else nullcontext()
 
 
 def be_deterministic() -> None:

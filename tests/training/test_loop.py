@@ -13,11 +13,12 @@ from facet.diffusion.objective import build_objective
 from facet.errors import ArtifactError
 from facet.models.text import load_tokenizer
 from facet.params import build
+from facet.precision import trained_attention
 from facet.training.checkpoint import CheckpointStore
 from facet.training.decoder import AdversaryParams, DecoderTask
 from facet.training.ema import Ema
 from facet.training.judge import JudgeParams, JudgeTask
-from facet.training.loop import LoopParams, learning_rate, rows_of_step, train
+from facet.training.loop import Batch, LoopParams, learning_rate, rows_of_step, train
 from facet.training.unet import DenoiserTask, DropoutParams, Sentences, drop_attributes
 from facet.training.vae import VaeTask
 from tests import tiny
@@ -75,6 +76,45 @@ def run(task, params: LoopParams, accelerator, checkpoints=None, until: int | No
 def assert_equal(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> None:
     assert a.keys() == b.keys()
     assert [name for name in a if not torch.equal(a[name], b[name])] == []
+
+
+def test_an_epoch_shows_the_rows_it_is_given(faces, latents, accelerator):
+    """Two faces, one of them three times as often; each with its own latents and attributes."""
+    rows = faces.rows("train")
+    epoch = np.array([2, 5, 5, 5])
+    task = DenoiserTask(
+        tiny.denoiser(reads=False),
+        build_objective(tiny.FLOW),
+        latents.moments[rows],
+        faces.attributes[rows],
+        latents.mean,
+        latents.std,
+        DropoutParams(0.0, 0.0, 0.0),
+        CPU,
+        epoch=epoch,
+    )
+    assert task.rows == 4
+    places = rows_of_step(0, 8, task.rows, seed=0)
+    batch = task.seen(Batch(places, 0, 0, 8, slice(0, 8)))
+    assert sorted(batch.rows.tolist()) == [2, 2, 5, 5, 5, 5, 5, 5]
+    assert torch.equal(task.states(batch), torch.from_numpy(faces.attributes[rows][epoch[places]]).long())
+    seen = {}
+    denoiser = task.players["denoiser"]
+    handle = denoiser.register_forward_pre_hook(lambda _, given: seen.update(states=given[2]))
+    task.loss("denoiser", denoiser, Batch(places, 1, 0, 8, slice(0, 8)))
+    handle.remove()
+    assert torch.equal(seen["states"], task.states(batch))
+
+
+@pytest.mark.parametrize(("tokens", "kernel"), [(64, "_scaled_dot_product_attention_math"), (4096, "flash")])
+def test_few_tokens_are_attended_to_without_the_fused_kernel(tokens, kernel):
+    """A fused kernel's gradient is the slow one there; with many tokens it spares the memory of tokens x tokens."""
+    with torch.profiler.profile() as watched, trained_attention(CPU, tokens):
+        x = torch.randn(1, 1, tokens, 8, requires_grad=True)
+        nn.functional.scaled_dot_product_attention(x, x, x).sum().backward()
+    names = [event.key for event in watched.key_averages() if "scaled_dot_product" in event.key]
+    assert any(kernel in name for name in names)
+    assert ("math" in kernel) != any("flash" in name for name in names)
 
 
 # --- resuming ---------------------------------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ from facet.seeding import derive, numpy_stream
 from facet.stages import run
 from facet.training.alarms import condition_matters, warn
 from facet.training.loop import LoopParams
+from facet.training.repeats import RepeatParams, repeated
 from facet.training.session import Session
 from facet.training.unet import DenoiserTask, DropoutParams, Sentences
 
@@ -40,6 +41,7 @@ class TrainUnetParams:
     # Training faces whose attributes the model keeps, at most, to fill in what a request leaves open; 0 keeps none
     # (docs/adr/0003).
     examples: Natural
+    repeats: RepeatParams
     loop: LoopParams
     # Steps between the snapshots that `select` chooses from; the last step is always one.
     snapshot_every: Positive
@@ -69,6 +71,7 @@ def main() -> None:
         session.device,
         None if sentences is None else Sentences(sentences, rows, session.device),
         params.reading,
+        _epoch(params, faces.attributes[rows], seed),
     )
     key = {"params": repr(params), "faces": faces.about, "latents": latents.about}
     key |= {} if sentences is None else {"text": sentences.about}
@@ -113,6 +116,11 @@ def _examples(params: TrainUnetParams, attributes: np.ndarray, seed: int) -> tor
         return None
     order = numpy_stream(seed, "examples").permutation(len(attributes))
     return torch.from_numpy(attributes[np.sort(order[: params.examples])])
+
+
+def _epoch(params: TrainUnetParams, attributes: np.ndarray, seed: int) -> np.ndarray | None:
+    """Rows of an epoch. A model that is never asked for anything must draw the faces as often as they are."""
+    return None if params.conditioning == "none" else repeated(attributes, params.repeats, seed)
 
 
 def _states(conditioning: Conditioning, attributes: np.ndarray) -> np.ndarray:

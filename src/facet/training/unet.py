@@ -15,6 +15,7 @@ from facet.diffusion.objective import FlowObjective, VariancePreservingObjective
 from facet.models.denoiser import Denoiser
 from facet.models.text import own_tokens
 from facet.params import Fraction
+from facet.precision import trained_attention
 from facet.training import alarms
 from facet.training.feed import resident, take
 from facet.training.loop import Batch
@@ -97,16 +98,23 @@ class DenoiserTask:
         device: torch.device,
         sentences: Sentences | None = None,
         reading: float = 0.0,
+        epoch: np.ndarray | None = None,
     ):
         """``moments`` fp16 [n, 2, 2c, h, w] (upright and mirrored; mean and log-variance), ``states`` int8 [n, k],
-        ``mean`` and ``std`` the c measured channel statistics; ``reading`` weighs the loss of reading the sentences."""
+        ``mean`` and ``std`` the c measured channel statistics; ``reading`` weighs the loss of reading the sentences.
+        ``epoch`` int [m] are the rows seen in one epoch, each row once where it isn't given."""
         self.players: dict[str, nn.Module] = {"denoiser": denoiser.to(memory_format=torch.channels_last)}
-        self.rows = len(moments)
+        self._epoch = torch.arange(len(moments)) if epoch is None else torch.from_numpy(epoch)
+        self.rows = len(self._epoch)
         self._objective, self._dropout, self._device = objective, dropout, device
         self._moments, self._states = resident(moments, device), resident(states, device)
         self._mean = torch.tensor(mean, device=device).view(1, -1, 1, 1)
         self._std = torch.tensor(std, device=device).view(1, -1, 1, 1)
         self._sentences, self._reading = sentences, reading
+
+    def seen(self, batch: Batch) -> Batch:
+        """``batch`` with the rows of faces in place of their places in the epoch."""
+        return dataclasses.replace(batch, rows=self._epoch[batch.rows])
 
     def clean(self, batch: Batch) -> torch.Tensor:
         """Standardised posterior samples [b, c, h, w], mirrored at random."""
@@ -125,6 +133,7 @@ class DenoiserTask:
         return drop_attributes(states, which, each, self._dropout)
 
     def loss(self, player: str, module: nn.Module, batch: Batch) -> dict[str, torch.Tensor]:
+        batch = self.seen(batch)
         clean = self.clean(batch)
         noise = batch.randn("noise", tuple(clean.shape[1:]), self._device)
         noised = self._objective.noised(clean, noise, batch.rand("time", (), self._device))
@@ -134,7 +143,8 @@ class DenoiserTask:
             alarms.rows_differ("timestep", noised.timestep)
         picked = None if self._sentences is None else self._sentences.pick(batch, self._dropout.text)
         text = () if picked is None else self._sentences.inputs(picked)
-        prediction = module(noised.latents, noised.timestep, self.states(batch), *text)
+        with trained_attention(self._device, clean[0, 0].numel()):
+            prediction = module(noised.latents, noised.timestep, self.states(batch), *text)
         weight = noised.weight.view(-1, 1, 1, 1)
         losses = {
             "denoising_loss": (weight * (prediction.target.float() - noised.target).square()).mean(),
@@ -148,6 +158,7 @@ class DenoiserTask:
     def condition_share(self, module: nn.Module, batch: Batch) -> float:
         """How far the prediction moves when samples swap their conditions, relative to the prediction's own size.
         Nothing is hidden."""
+        batch = self.seen(batch)
         clean = self.clean(batch)
         noise = batch.randn("noise", tuple(clean.shape[1:]), self._device)
         noised = self._objective.noised(clean, noise, batch.rand("time", (), self._device))
