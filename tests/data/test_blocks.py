@@ -88,7 +88,12 @@ def _killed() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def test_a_process_that_is_killed_is_one_sentence(raw, tmp_path, monkeypatch, processes):
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("more", [0, 2**20], ids=["small pictures", "pictures that fill the pipe"])
+def test_a_process_that_is_killed_is_one_sentence(raw, tmp_path, monkeypatch, processes, more):
+    """And no wait for ever: half-written pictures are taken by nobody."""
+    whole = raw.read
+    raw = dataclasses.replace(raw, read=lambda name: whole(name) + bytes(more))
     monkeypatch.setattr(blocks, "_start_worker", _killed)
     with pytest.raises(FacetError, match="was killed, perhaps for want of memory: run the same command again"):
         write_faces(raw, PARAMS, tmp_path / "faces")

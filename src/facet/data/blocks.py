@@ -17,6 +17,7 @@ import hashlib
 import json
 import os
 import signal
+import sys
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
@@ -220,10 +221,18 @@ def _in_order(pool: Executor, tasks: Iterator[_Task]) -> Iterator[_Some]:
         while waiting:
             yield waiting.popleft().result()
     except BrokenExecutor as error:
+        _stop_writing(pool)
         raise FacetError(
             "a process that decodes pictures was killed, perhaps for want of memory: run the same command again, it "
             "goes on"
         ) from error
+
+
+def _stop_writing(pool: Executor) -> None:
+    """Let a broken pool of processes end. Python before 3.11.5 waits for ever until somebody takes the pictures that it
+    was writing to them (its issue 94777); later ones close the pipe as well."""
+    if sys.version_info < (3, 11, 5) and isinstance(pool, ProcessPoolExecutor):
+        pool._call_queue._reader.close()
 
 
 def _some(how: How, pictures: list[_Encoded], landmarks: np.ndarray | None) -> _Some:
