@@ -1,10 +1,14 @@
 """What is left open is filled in from a face that fits, by seed; what is asked for stays."""
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
 
-from facet.diffusion.completion import completed
+from facet.diffusion.completion import completed, never_seen
+from facet.diffusion.editing import edit
+from facet.diffusion.requests import RequestWarning
 from tests import tiny
 
 NAMES = ("Male", "Bald", "Bangs", "Smiling")
@@ -38,6 +42,51 @@ def test_what_no_face_has_is_drawn_all_the_same_and_nothing_beside_it_that_it_ex
 def test_a_seed_chooses_alike_in_any_company():
     alone = filled([0, 0, 0, 0], seeds=[7])
     assert filled([1, 0, 0, 0], [0, 0, 0, 0], seeds=[3, 7])[1:] == alone
+
+
+def unseen(*rows: list[int]) -> list[str]:
+    return never_seen(torch.tensor(rows, dtype=torch.float32), EXAMPLES, NAMES)
+
+
+def test_what_no_face_has_alone_or_at_once_is_named():
+    assert unseen([1, 0, 0, 1], [-1, 0, 0, -1]) == []  # both rows have a face; their mixture is asked for by neither
+    assert unseen([-1, 1, 0, 0]) == ["Bald,-Male"]
+    assert unseen([1, 0, 1, 0], [0, 1, 0, -1]) == ["Male,Bangs", "Bald,-Smiling"]
+    assert unseen([0, 0, 0, 0]) == []
+    nobody = torch.zeros_like(EXAMPLES)
+    nobody[:, 1:] = EXAMPLES[:, 1:]  # of whom nothing is known in the first attribute
+    row = torch.tensor([[1.0, 1.0, 0.0, 0.0]])
+    assert never_seen(row, nobody, NAMES) == ["Male"], "and not 'Male,Bald' besides"
+
+
+def told(pipe, **given) -> list[str]:
+    """What the pipeline warns of when it draws these; it must point at whoever asked."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", RequestWarning)
+        pipe(seeds=[5], output_type="np", **given)
+    asked = [one for one in caught if one.category is RequestWarning]
+    assert {one.filename for one in asked} <= {__file__}
+    return [str(one.message) for one in asked]
+
+
+def test_a_request_that_no_training_face_fits_is_drawn_with_a_warning():
+    pipe = tiny.pipeline(conditioning="attributes")
+    assert told(pipe, attributes="Sideburns") == []  # no face is kept that could tell
+    states = np.full((30, 40), -1, np.int8)
+    male, goatee, young = (pipe.attribute_names.index(name) for name in ("Male", "Goatee", "Young"))
+    states[:15, [male, young]] = 1
+    states[:5, goatee] = 1
+    pipe.condition_encoder.examples = torch.from_numpy(states)
+    assert told(pipe, attributes="Goatee,Young") == []
+    (one,) = told(pipe, attributes="Goatee,-Male")
+    assert "none of the 30 training faces that the model knows of has 'Goatee,-Male'" in one
+    (many,) = told(pipe, attributes="Bald,Sideburns,Chubby,Blurry")
+    assert "'Bald' or 'Blurry' or 'Chubby' and 1 more" in many
+    mixture = states[:1] * np.float32(0.5)
+    assert told(pipe, attributes=mixture) == []
+    photo = pipe(seeds=[5], output_type="np").images
+    with pytest.warns(RequestWarning, match="'Sideburns'"):
+        edit(pipe, photo, "Sideburns", steps=2)
 
 
 def with_examples(conditioning="both"):

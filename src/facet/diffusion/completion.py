@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import torch
 
-from facet.data.attributes import EXCLUSIVE, PRESENT, UNKNOWN
+from facet.data.attributes import ABSENT, EXCLUSIVE, PRESENT, UNKNOWN
 from facet.seeding import numpy_stream
 
 
@@ -28,6 +28,22 @@ def completed(states: torch.Tensor, seeds: Sequence[int], examples: torch.Tensor
         chosen.append(fitting[int(numpy_stream(seed, "complete").random() * len(fitting))])
     found = torch.where(asked, states, examples[torch.stack(chosen)].to(states.dtype))
     return _without_contradictions(found, asked, names)
+
+
+def never_seen(states: torch.Tensor, examples: torch.Tensor, names: Sequence[str]) -> list[str]:
+    """What rows of ``states`` [n, k] of -1, 0, 1 ask for that no one of ``examples`` int8 [m, k] has: ``"Sideburns"``,
+    or two things that none has at once, ``"Goatee,-Male"``. Most sets know nothing of what excludes what; their faces
+    do."""
+    words = [*names, *(f"-{name}" for name in names)]
+    asked, had = (torch.cat([rows == PRESENT, rows == ABSENT], dim=1) for rows in (states, examples))
+    columns = asked.any(dim=0).nonzero().flatten()
+    asked, had = asked[:, columns].float(), had[:, columns].float()
+    missing = (asked.T @ asked > 0) & (had.T @ had == 0)
+    alone = missing.diagonal()
+    pairs = (missing & ~alone & ~alone[:, None]).triu(diagonal=1).nonzero().tolist()
+    return [words[columns[i]] for i in alone.nonzero().flatten().tolist()] + [
+        f"{words[columns[i]]},{words[columns[j]]}" for i, j in pairs
+    ]
 
 
 def _without_contradictions(states: torch.Tensor, asked: torch.Tensor, names: Sequence[str]) -> torch.Tensor:

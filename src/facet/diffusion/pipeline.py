@@ -16,7 +16,7 @@ from PIL import Image
 
 from facet.data.attributes import UNKNOWN
 from facet.data.pixels import to_pixels, to_uint8
-from facet.diffusion.completion import completed
+from facet.diffusion.completion import completed, never_seen
 from facet.diffusion.objective import ObjectiveParams
 from facet.diffusion.photos import Photo, Start, as_faces, as_masks
 from facet.diffusion.requests import Request, RequestWarning, build_request
@@ -194,6 +194,7 @@ class FacePipeline(DiffusionPipeline):
             negative_attributes,
         )
         self._warn_of_text(request)
+        self._warn_of_attributes(request)
         masks = None if mask is None else as_masks(mask, self.size)
         faces, masks = (_for_each(rows, len(request)) for rows in (faces, masks))
         start = Start(request.seeds, self.latent_shape, strength, faces, masks, latents)
@@ -219,6 +220,25 @@ class FacePipeline(DiffusionPipeline):
                 warnings.warn(
                     f"the model has met no caption with {words}: it will guess at them", RequestWarning, stacklevel=4
                 )
+
+    def _warn_of_attributes(self, request: Request) -> None:
+        """Say what is asked for, by attributes or by one prompt for all, that no training face kept here has."""
+        examples = self.condition_encoder.examples.cpu()
+        states = request.states[(request.states == request.states.round()).all(dim=1)]
+        if not len(examples) or not len(states):
+            return
+        if len(set(request.prompts)) == 1:
+            said = torch.from_numpy(self.said_by(request.prompts[0])).to(states.dtype)
+            states = torch.where(states == UNKNOWN, said, states)
+        unseen = never_seen(states, examples, self.attribute_names)
+        if unseen:
+            more = f" and {len(unseen) - 3} more" if len(unseen) > 3 else ""
+            told = " or ".join(map(repr, unseen[:3])) + more
+            warnings.warn(
+                f"none of the {len(examples)} training faces that the model knows of has {told}: it will guess",
+                RequestWarning,
+                stacklevel=4,
+            )
 
     def _draw(
         self, request: Request, start: Start, sampling: SamplingParams, callback: StepCallback | None
