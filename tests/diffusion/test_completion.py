@@ -89,6 +89,21 @@ def test_a_request_that_no_training_face_fits_is_drawn_with_a_warning():
         edit(pipe, photo, "Sideburns", steps=2)
 
 
+def test_one_sentence_for_all_is_warned_of_like_attributes():
+    pipe = tiny.pipeline()
+    male, goatee = (pipe.attribute_names.index(name) for name in ("Male", "Goatee"))
+    states = np.full((30, 40), -1, np.int8)
+    states[:15, [male, goatee]] = 1
+    pipe.condition_encoder.examples = torch.from_numpy(states)
+    with torch.no_grad():  # reads "no man, a goatee" from whatever is said
+        pipe.condition_encoder.reader.weight.zero_()
+        pipe.condition_encoder.reader.bias[[2 * male, 2 * goatee + 1]] = 9.0
+    (one,) = told(pipe, prompt="a man")
+    assert "has 'Goatee,-Male'" in one
+    assert told(pipe, prompt="a man", attributes="Male") == []
+    assert told(pipe) == []
+
+
 def with_examples(conditioning="both"):
     pipe = tiny.pipeline(conditioning=conditioning)
     states = np.random.default_rng(0).choice([-1, 1], size=(30, 40)).astype(np.int8)
