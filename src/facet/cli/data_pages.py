@@ -50,9 +50,13 @@ def report(
         told = None if moved is None else dataclasses.asdict(moved)
         print(json.dumps({"out": str(out), "profile": found, "drift": told}))
         return
-    aside = sum(found["quarantined"].values())
-    put_aside = f"{aside:,} picture{'' if aside == 1 else 's'} put aside"
-    print(f"{out}: {found['count']:,} faces, {len(found['attributes'])} attributes, {put_aside}.")
+    counts = {
+        "face": found["count"],
+        "attribute": len(found["attributes"]),
+        "picture": sum(found["quarantined"].values()),
+    }
+    told = ", ".join(f"{count:,} {what}{'' if count == 1 else 's'}" for what, count in counts.items())
+    print(f"{out}: {told} put aside.")
     if moved is not None:
         _print_drift(moved)
 
